@@ -1,0 +1,549 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""From a WebSocket frame to records in rings, without going back to Python for a tick.
+
+One listener per connection, in the receiver's only thread. The payload is decoded inside the callback, because the
+receive buffer is not ours after it. What the plan does not claim, or cannot decode, goes to the `fallback` as bytes.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from picows.picows cimport WSFrame, WSListener, WSMsgType, WSTransport
+
+from openbell.core.atomics cimport crash_point, load_relaxed, monotonic_ns, prefetch_write
+from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
+from openbell.core.layout cimport (
+    HAS_A,
+    HAS_B,
+    KIND_GAP,
+    ROW_NONE,
+    Record,
+)
+from openbell.core.plan cimport CompiledRoute, Plan, MARKER_WINDOW
+from openbell.core.reasons cimport (
+    PUBLISHED,
+    SIDE_QUEUE_FULL,
+    SYMBOL_NOT_ASCII,
+    SYMBOL_NOT_ASKED,
+    SYMBOL_NUL,
+    TABLE_FULL,
+    TOO_LARGE,
+)
+from openbell.core.ring cimport RingWriter
+from openbell.core.symbols cimport Key, Slot, SymbolTable
+
+import msgspec
+
+from openbell.errors import SymbolTableFull
+
+cdef extern from *:
+    """
+    #define ob_slot(object, offset) (*(PyObject **)((char *)(object) + (offset)))
+    """
+    PyObject *member "ob_slot"(PyObject *o, Py_ssize_t offset) noexcept
+
+cdef extern from "Python.h":
+    PyObject *PyObject_CallOneArg(PyObject *function, PyObject *argument) noexcept
+    PyObject *PyMemoryView_FromMemory(char *data, Py_ssize_t size, int flags) noexcept
+    bint PyList_CheckExact(PyObject *o) noexcept
+    Py_ssize_t PyList_GET_SIZE(PyObject *o) noexcept
+    PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i) noexcept
+    PyObject *Py_TYPE_OF "(PyObject *)Py_TYPE"(PyObject *o) noexcept
+    int PyErr_ExceptionMatches(PyObject *exception) noexcept
+    void PyErr_Clear() noexcept
+    void Py_DECREF(PyObject *o) noexcept
+    int PyBUF_READ
+
+cdef enum:
+    # Counter block of a receiver, as words; reasons start at 64.
+    C_FRAMES = 0
+    C_BYTES = 1
+    C_EVENTS = 2
+    C_RECORDS = 3
+    C_PUBLISHES = 4
+    C_READS = 5
+    C_SIDE_PEAK = 7
+    C_PRESSURE = 8
+    C_MAX_FRAMES = 9
+    C_CONTROL = 10
+    C_LOST = 11
+    C_REASONS = 64
+    COUNTER_BYTES = 1024
+    GAP_OVERFLOW = 4
+    WHY_NO_ROUTE = 0
+    WHY_NOT_DECODED = 1
+    WHY_FRAME_DIFFERS = 2
+    # Events of a list whose symbols are hashed, and their table lines fetched, before the first is looked up.
+    AHEAD = 16
+    # How far ahead of the writer a ring slot is fetched for writing.
+    SLOTS_AHEAD = 8
+    # Above this a copy of the payload costs more than a memoryview object.
+    COPY_MAX = 1024
+
+# What a decoder may raise for bad input. Anything else (MemoryError) is not the vendor's doing and is passed on.
+cdef tuple _BAD_INPUT = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+
+
+cdef class FrameListener(WSListener):
+    """The listener of one connection.
+
+    Parameters
+    ----------
+    plan : Plan or sequence of Route and Ignore
+        The vendor's declaration.
+    symbols : SymbolTable
+        Writable if `open_symbols`.
+    rings : list of RingWriter
+        One a shard, recovered.
+    counters : writable buffer
+        The receiver's counter block (128 words).
+    clock_offset : buffer
+        Word holding epoch minus CLOCK_MONOTONIC, in ns.
+    fallback : callable
+        ``fallback(listener, payload, why)`` gets what the plan does not claim, as bytes.
+    on_connected, on_disconnected : callable
+        ``on_connected(transport)`` and ``on_disconnected(code, reason)``; code 1006 without a CLOSE frame.
+    on_pressure : callable
+        Called when the rings are full and records start to go into the side queue: pause reading, then call `drain`
+        until it returns 0.
+    open_symbols : bool
+        Give a symbol that was not asked for a row, instead of counting and dropping it.
+    max_message_bytes : int
+        A fragmented message longer than this is counted and dropped.
+    publish_every : int
+        Publish at the latest after so many frames of one read.
+    side_queue_records : int
+        Bound of the side queue; what comes beyond it is lost, counted, and told by a GAP record.
+    """
+
+    def __init__(self, plan, SymbolTable symbols not None, list rings not None, counters, clock_offset, *, fallback,
+                 on_connected, on_disconnected, on_pressure, bint open_symbols=False, max_message_bytes=8 << 20,
+                 int publish_every=256, side_queue_records=1 << 20):
+        cdef Borrowed counter_block = borrow_writable(counters, COUNTER_BYTES)
+        cdef Borrowed offset_word = borrow(clock_offset, 8)
+        if not 1 <= len(rings) <= RINGS_MAX or len(rings) != symbols.shards:
+            raise ValueError(f"{len(rings)} rings for a symbol table of {symbols.shards} shards")
+        self.plan = plan if isinstance(plan, Plan) else Plan(tuple(plan))
+        self.symbols = symbols
+        self._rings = [ring for ring in rings if isinstance(ring, RingWriter)]
+        if len(self._rings) != len(rings):
+            raise TypeError("rings must be RingWriters")
+        self.ring_count = len(rings)
+        for i, ring in enumerate(self._rings):
+            self.rings[i] = <PyObject *>ring
+        self._lent = (counter_block, offset_word)
+        self.counters = <uint64_t *>counter_block.data
+        self.clock_offset = <const uint64_t *>offset_word.data
+        self._fallback = fallback
+        self._on_connected = on_connected
+        self._on_disconnected = on_disconnected
+        self._on_pressure = on_pressure
+        self._bad_input = _BAD_INPUT
+        self.open_symbols = open_symbols
+        self.max_message_bytes = max_message_bytes
+        self.publish_every = publish_every
+        self.side_max = side_queue_records
+        self._fragments = bytearray()
+        self.close_code = 1006
+        self.close_reason = ""
+        self._stamp()
+
+    def __dealloc__(self):
+        PyMem_Free(self.side)
+
+    # ---- the connection ----
+
+    cpdef on_ws_connected(self, WSTransport transport):
+        self._on_connected(transport)
+
+    cpdef on_ws_disconnected(self, WSTransport transport):
+        self._end_read()
+        self._on_disconnected(self.close_code, self.close_reason)
+
+    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
+        if not self.in_read:
+            # Once a read: a stamp per frame would hide the time that a frame waits behind others of its read.
+            self.in_read = True
+            self.frames_this_read = 0
+            self._stamp()
+        self.frames_this_read += 1
+        self.counters[C_FRAMES] += 1
+        self.counters[C_BYTES] += <uint64_t>frame.payload_size
+        if (frame.msg_type == WSMsgType.TEXT or frame.msg_type == WSMsgType.BINARY) and frame.fin:
+            self._message(frame.payload_ptr, frame.payload_size)
+        else:
+            self._unusual(transport, frame)
+        self.frames_unpublished += 1
+        if frame.last_in_buffer:
+            self._end_read()
+        elif self.frames_unpublished >= self.publish_every:
+            self._publish()
+
+    cdef _unusual(self, WSTransport transport, WSFrame frame):
+        """Fragments, CLOSE, and control frames that reach us."""
+        if frame.msg_type == WSMsgType.CLOSE:
+            self.close_code = frame.get_close_code()
+            try:
+                self.close_reason = frame.get_close_reason() or ""
+            except UnicodeDecodeError:
+                self.close_reason = ""
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+            return
+        if frame.msg_type not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            self.counters[C_CONTROL] += 1
+            return
+        if frame.msg_type != WSMsgType.CONTINUATION:
+            self._fragments = bytearray()
+            self.skipping = False
+        if not self.skipping:
+            if len(self._fragments) + frame.payload_size > self.max_message_bytes:
+                self.skipping = True
+                self._fragments = bytearray()
+                self._count(TOO_LARGE, 1)
+                self.counters[C_EVENTS] += 1
+            else:
+                self._fragments += frame.get_payload_as_bytes()
+        if frame.fin:
+            if not self.skipping:
+                whole = bytes(self._fragments)
+                self._message(PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole))
+            self._fragments = bytearray()
+            self.skipping = False
+
+    # ---- the hot path ----
+
+    cdef inline void _stamp(self) noexcept nogil:
+        self.receive_ns = monotonic_ns() + <int64_t>load_relaxed(self.clock_offset)
+
+    cdef int _message(self, const char *data, Py_ssize_t size) except -1:
+        """Decode one message and publish its events."""
+        cdef CompiledRoute *route = self.plan.match(data, size)
+        cdef PyObject *frame
+        cdef PyObject *events
+        cdef object owner
+        cdef Py_ssize_t i, n
+        if route is NULL:
+            return self._other(data, size, WHY_NO_ROUTE)
+        if route.ignore >= 0:
+            self.counters[C_EVENTS] += 1
+            self._count(route.ignore, 1)
+            return 0
+        frame = self._decode(route, data, size)
+        if frame is NULL:
+            if not PyErr_ExceptionMatches(<PyObject *>self._bad_input):
+                return -1
+            PyErr_Clear()
+            return self._other(data, size, WHY_NOT_DECODED)
+        owner = <object>frame
+        Py_DECREF(frame)
+        if self.plan.frame_differs(route, frame):
+            return self._other(data, size, WHY_FRAME_DIFFERS)
+        events = frame if route.path_offset < 0 else member(frame, route.path_offset)
+        if not route.many:
+            if Py_TYPE_OF(events) is not route.event_type:
+                # An optional object that is absent: not a message of this route after all.
+                return self._other(data, size, WHY_FRAME_DIFFERS)
+            self._event(route, events)
+        elif PyList_CheckExact(events):
+            n = PyList_GET_SIZE(events)
+            i = 0
+            while i < n:
+                self._block(route, events, i, min(n - i, <Py_ssize_t>AHEAD))
+                i += AHEAD
+        else:
+            return self._other(data, size, WHY_FRAME_DIFFERS)
+        return 0
+
+    cdef inline PyObject *_decode(self, const CompiledRoute *route, const char *data, Py_ssize_t size) noexcept:
+        """The decoded frame (a new reference) or NULL with the exception set. No Struct keeps a view of the payload."""
+        cdef PyObject *payload
+        cdef PyObject *frame
+        cdef bytes copy
+        if size <= COPY_MAX:
+            copy = PyBytes_FromStringAndSize(data, size)
+            return PyObject_CallOneArg(route.decode, <PyObject *>copy)
+        payload = PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ)
+        if payload is NULL:
+            return NULL
+        frame = PyObject_CallOneArg(route.decode, payload)
+        Py_DECREF(payload)
+        return frame
+
+    cdef int _block(self, const CompiledRoute *route, PyObject *events, Py_ssize_t first, Py_ssize_t n) except -2:
+        """Publish up to AHEAD events of a list: all keys first, so that the table's lines are here when looked at."""
+        cdef Key keys[AHEAD]
+        cdef int reasons[AHEAD]
+        cdef Py_ssize_t i
+        for i in range(n):
+            reasons[i] = self.plan.key_of(route, PyList_GET_ITEM(events, first + i), &keys[i])
+            if reasons[i] == PUBLISHED:
+                self.symbols.prefetch(&keys[i])
+        for i in range(n):
+            self._keyed(route, PyList_GET_ITEM(events, first + i), &keys[i], reasons[i])
+        return 0
+
+    cdef int _event(self, const CompiledRoute *route, PyObject *event) except -2:
+        """Publish one event. Returns PUBLISHED or the Reason it was counted under."""
+        cdef Key key
+        cdef Record record
+        cdef Record *place
+        cdef const Slot *slot
+        cdef int refused
+        cdef int reason = self.plan.key_of(route, event, &key)
+        if reason == PUBLISHED:
+            # The table's line is on its way while the values are converted: on a cold cache it costs as much as they.
+            self.symbols.prefetch(&key)
+            refused = self.plan.convert(route, event, &record)
+            slot = self.symbols.find(&key)
+            if slot is NULL:
+                reason = self._not_asked(&key, &slot)
+            if reason == PUBLISHED:
+                reason = refused
+            if reason == PUBLISHED:
+                place = self._slot(slot.shard)
+                if place is NULL:
+                    reason = SIDE_QUEUE_FULL
+                else:
+                    record.row = slot.row
+                    record.receive_ns = self.receive_ns
+                    place[0] = record
+                    self.counters[C_EVENTS] += 1
+                    self.counters[C_RECORDS] += 1
+                    self._commit(slot.shard)
+                    return PUBLISHED
+        return self._refuse(reason)
+
+    cdef int _keyed(self, const CompiledRoute *route, PyObject *event, const Key *key, int reason) except -2:
+        """Publish an event whose key is made, unless `reason` says that it has none."""
+        cdef const Slot *slot
+        cdef Record *record
+        if reason == PUBLISHED:
+            slot = self.symbols.find(key)
+            if slot is NULL:
+                reason = self._not_asked(key, &slot)
+        if reason == PUBLISHED:
+            record = self._slot(slot.shard)
+            if record is NULL:
+                reason = SIDE_QUEUE_FULL
+            else:
+                reason = self.plan.convert(route, event, record)
+                if reason == PUBLISHED:
+                    record.row = slot.row
+                    record.receive_ns = self.receive_ns
+                    self.counters[C_EVENTS] += 1
+                    self.counters[C_RECORDS] += 1
+                    self._commit(slot.shard)
+                    return PUBLISHED
+        return self._refuse(reason)
+
+    cdef int _refuse(self, int reason) noexcept:
+        """Count an event that goes no further."""
+        self.counters[C_EVENTS] += 1
+        if reason == SIDE_QUEUE_FULL:
+            self.side_lost += 1
+            self.counters[C_LOST] += 1
+        self._count(reason, 1)
+        return reason
+
+    cdef inline void _count(self, int reason, uint64_t n) noexcept nogil:
+        self.counters[C_REASONS + reason] += n
+
+    cdef int _not_asked(self, const Key *key, const Slot **slot) except -2:
+        """A symbol without a row: say why, or give it one if the source is declared open."""
+        cdef const uint8_t *text = <const uint8_t *>key.word
+        cdef uint32_t i
+        for i in range(key.length):
+            if text[i] == 0:
+                return SYMBOL_NUL
+        if self.open_symbols:
+            try:
+                self.symbols.insert((<const char *>key.word)[:key.length])
+            except SymbolTableFull:
+                return TABLE_FULL
+            slot[0] = self.symbols.find(key)
+            return PUBLISHED
+        for i in range(key.length):
+            if text[i] > 127:
+                return SYMBOL_NOT_ASCII
+        return SYMBOL_NOT_ASKED
+
+    cdef inline Record *_slot(self, int shard) except? NULL:
+        """Where the next record of a shard goes: its ring, or the side queue while that is not empty."""
+        cdef RingWriter ring = <RingWriter>self.rings[shard]
+        cdef Record *record
+        if not self.side_active:
+            record = ring.slot()
+            if record is not NULL:
+                return record
+        return self._slot_under_pressure(ring)
+
+    cdef inline void _commit(self, int shard) noexcept:
+        cdef RingWriter ring
+        if not self.side_active:
+            ring = <RingWriter>self.rings[shard]
+            crash_point(21)
+            ring.position += 1
+            crash_point(22)
+            prefetch_write(&ring.records[(ring.position + SLOTS_AHEAD) & ring.mask])
+        else:
+            self.side[self.side_end].ring = shard
+            self.side_end += 1
+
+    cdef int _other(self, const char *data, Py_ssize_t size, int why) except -1:
+        self._fallback(self, PyBytes_FromStringAndSize(data, size), why)
+        return 0
+
+    # ---- publishing ----
+
+    cdef void _publish(self) noexcept:
+        cdef int i
+        cdef RingWriter ring
+        for i in range(self.ring_count):
+            ring = <RingWriter>self.rings[i]
+            if ring.position != ring.published:
+                ring.flush()
+                self.counters[C_PUBLISHES] += 1
+        self.frames_unpublished = 0
+
+    cdef void _end_read(self) noexcept:
+        self._publish()
+        self.in_read = False
+        self.counters[C_READS] += 1
+        if <uint64_t>self.frames_this_read > self.counters[C_MAX_FRAMES]:
+            self.counters[C_MAX_FRAMES] = self.frames_this_read
+
+    def publish(self) -> None:
+        """Show the workers everything that is in the rings."""
+        self._publish()
+
+    # ---- a full ring ----
+
+    cdef Record *_slot_under_pressure(self, RingWriter ring) except? NULL:
+        """Wait a little for the worker; then open the side queue, and have reading paused."""
+        cdef bint freed
+        if not self.side_active:
+            self._publish()
+            with nogil:
+                freed = ring.wait_for_space()
+            if freed:
+                return ring.slot()
+            self.side_active = True
+            self.counters[C_PRESSURE] += 1
+            self._on_pressure()
+        if self.side_end == self.side_room and not self._grow_side():
+            return NULL
+        return &self.side[self.side_end].record
+
+    cdef bint _grow_side(self) except -1:
+        cdef Py_ssize_t room = min(self.side_max, max(4096, self.side_room * 2))
+        cdef SideRecord *grown
+        if room == self.side_room:
+            return False
+        grown = <SideRecord *>PyMem_Realloc(self.side, room * sizeof(SideRecord))
+        if grown is NULL:
+            # No memory: the record is lost and counted, like one beyond the bound.
+            return False
+        self.side = grown
+        self.side_room = room
+        return True
+
+    def drain(self) -> int:
+        """Move what waits in the side queue into the rings, as far as there is room.
+
+        Returns
+        -------
+        int
+            Records still waiting; 0: the queue is closed and reading may go on.
+        """
+        cdef RingWriter ring
+        cdef Record *record
+        cdef int64_t lost
+        if not self.side_active:
+            return 0
+        if <uint64_t>self.side_end > self.counters[C_SIDE_PEAK]:
+            self.counters[C_SIDE_PEAK] = self.side_end
+        while self.side_first < self.side_end:
+            ring = <RingWriter>self.rings[self.side[self.side_first].ring]
+            record = ring.slot()
+            if record is NULL:
+                self._publish()
+                return self.side_end - self.side_first
+            record[0] = self.side[self.side_first].record
+            ring.position += 1
+            self.side_first += 1
+        self.side_active = False
+        self.side_first = self.side_end = 0
+        self._publish()
+        if self.side_lost:
+            lost = self.side_lost
+            self.side_lost = 0
+            self.publish_gap(GAP_OVERFLOW, lost)
+        return self.side_end
+
+    # ---- for the slow path ----
+
+    def publish_event(self, int route_index, event) -> int:
+        """Publish one decoded event of route `route_index` under the guards of the hot path.
+
+        Returns
+        -------
+        int
+            -1 if it was published, else the Reason under which it was counted.
+        """
+        if not 0 <= route_index < self.plan.count or self.plan.routes[route_index].ignore >= 0:
+            raise ValueError(f"entry {route_index} of the plan is no route")
+        if Py_TYPE_OF(<PyObject *>event) is not self.plan.routes[route_index].event_type:
+            raise TypeError(f"route {route_index} takes another type than {type(event).__name__}")
+        return self._event(&self.plan.routes[route_index], <PyObject *>event)
+
+    def count(self, int reason, int n=1) -> None:
+        """Count `n` events as received and not applied for `reason`."""
+        if not 0 <= reason < 64 or n < 0:
+            raise ValueError(f"no such reason: {reason}")
+        self.counters[C_EVENTS] += <uint64_t>n
+        self._count(reason, n)
+
+    def count_control(self) -> None:
+        """Count a message that is about the connection, not the market."""
+        self.counters[C_CONTROL] += 1
+
+    def publish_gap(self, int reason, int64_t count) -> None:
+        """Tell every consumer that something is missing: one GAP record in each ring.
+
+        Parameters
+        ----------
+        reason : int
+            A GapReason.
+        count : int
+            How many events; -1: unknown.
+        """
+        cdef Record *record
+        cdef int i
+        self._stamp()
+        for i in range(self.ring_count):
+            record = self._slot(i)
+            if record is NULL:
+                continue
+            memset(record, 0, sizeof(Record))
+            record.row = ROW_NONE
+            record.kind = KIND_GAP
+            record.flags = HAS_A | HAS_B
+            record.receive_ns = self.receive_ns
+            record.value[0].i = reason
+            record.value[1].i = count
+            self._commit(i)
+        self._publish()
+
+    @property
+    def pending(self) -> int:
+        """Records waiting in the side queue."""
+        return self.side_end - self.side_first
+
+    @property
+    def records_published(self) -> int:
+        """Data records that went into rings or the side queue since the receiver started."""
+        return self.counters[C_RECORDS]

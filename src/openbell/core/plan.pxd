@@ -1,0 +1,58 @@
+# cython: language_level=3
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint16_t, uint32_t
+
+from openbell.core.layout cimport Record
+from openbell.core.symbols cimport Key
+
+cdef enum:
+    ROUTES_MAX = 16
+    FIELDS_MAX = 16
+    MARKER_WINDOW = 96
+
+ctypedef struct CompiledField:
+    int op
+    int target
+    uint16_t flag
+    int reason
+    Py_ssize_t offset
+    int64_t scale
+    bint expect_text
+    int64_t expect_int
+    const char *text
+    Py_ssize_t text_length
+
+ctypedef struct CompiledRoute:
+    int kind
+    # Reason under which frames with the marker are counted, undecoded; -1: a real route.
+    int ignore
+    bint many
+    Py_ssize_t path_offset
+    Py_ssize_t expect_offset
+    CompiledField expect
+    Py_ssize_t symbol_offset
+    int field_count
+    CompiledField fields[FIELDS_MAX]
+    const char *marker
+    Py_ssize_t marker_length
+    # Where the marker was last found: a venue's messages hardly vary, so look there first.
+    Py_ssize_t hint
+    PyObject *decode
+    PyObject *event_type
+
+
+cdef class Plan:
+    cdef CompiledRoute routes[ROUTES_MAX]
+    cdef readonly int count
+    cdef readonly tuple declaration
+    cdef list _held
+    cdef char prefix[32]
+    cdef Py_ssize_t prefix_length
+
+    cdef _compile(self, CompiledRoute *to, object entry)
+    cdef _field(self, CompiledField *to, object field, int op, Py_ssize_t offset, object where)
+    cdef _expect(self, CompiledField *to, object value, object where)
+    cdef CompiledRoute *match(self, const char *data, Py_ssize_t size) noexcept
+    cdef int key_of(self, const CompiledRoute *route, PyObject *event, Key *key) noexcept
+    cdef int convert(self, const CompiledRoute *route, PyObject *event, Record *record) noexcept
+    cdef int frame_differs(self, const CompiledRoute *route, PyObject *frame) noexcept

@@ -1,0 +1,49 @@
+# cython: language_level=3
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from openbell.core.buffers cimport Borrowed
+from openbell.core.doorbell cimport Bell
+from openbell.core.layout cimport Record
+
+ctypedef struct RingWords:
+    # Each word that two processes share has a 128-byte line of its own (adjacent-line prefetch pairs 64-byte lines).
+    uint64_t capacity
+    uint64_t ring_id
+    uint64_t pad0[14]
+    uint64_t claim
+    uint64_t pad1[15]
+    uint64_t head
+    uint64_t pad2[15]
+    uint64_t applied
+    uint64_t pad3[15]
+
+cdef enum:
+    RING_HEADER = 1024
+
+cdef RingWords *ring_words(Borrowed lent) except NULL
+
+
+cdef class RingWriter:
+    cdef tuple _lent
+    cdef RingWords *words
+    cdef Record *records
+    cdef Bell *worker_bell
+    cdef Bell *own_bell
+    cdef uint64_t capacity
+    cdef uint64_t mask
+    cdef uint64_t chunk
+    cdef uint64_t position
+    cdef uint64_t claimed
+    cdef uint64_t published
+    cdef uint64_t gate
+    cdef int64_t max_wait_ns
+
+    cdef bint extend(self) noexcept nogil
+    cdef bint wait_for_space(self) noexcept nogil
+    cdef void flush(self) noexcept nogil
+
+    cdef inline Record *slot(self) noexcept nogil:
+        """The next slot to write, or NULL when the worker has not freed one."""
+        if self.position == self.claimed and not self.extend():
+            return NULL
+        return &self.records[self.position & self.mask]

@@ -1,0 +1,342 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The ring of one (receiver, worker) pair: one producer, one gating consumer, any number of taps.
+
+Positions count records since the ring was made and never wrap (64 bits); a slot is ``position & (capacity - 1)``.
+The producer raises `claim` before it touches a slot and `head` after; the worker raises `applied` behind it, and the
+producer never passes ``applied + capacity``. A tap holds nobody back: it copies, then asks `claim` what of its copy
+may have been overwritten meanwhile. docs/memory-model.md argues each SYNC POINT.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from openbell.core.atomics cimport (
+    crash_point,
+    fence_acquire,
+    fence_release,
+    load_acquire,
+    load_relaxed,
+    monotonic_ns,
+    store_relaxed,
+    store_release,
+)
+from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
+from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on
+from openbell.core.layout cimport GAP_LAP, HAS_A, HAS_B, HAS_C, HAS_D, KIND_GAP, RECORD_SIZE, ROW_NONE, Record
+
+cdef enum:
+    CHUNK_MAX = 1024
+    CAPACITY_MIN = 8
+
+cdef RingWords *ring_words(Borrowed lent) except NULL:
+    """Check that a buffer (of at least RING_HEADER bytes) holds a ring and return its words."""
+    cdef RingWords *words = <RingWords *>lent.data
+    if words.capacity < CAPACITY_MIN or words.capacity & (words.capacity - 1):
+        raise ValueError("the buffer holds no ring")
+    if <uint64_t>lent.size < RING_HEADER + words.capacity * RECORD_SIZE:
+        raise ValueError("the buffer is shorter than the ring that its header names")
+    return words
+
+
+def size(capacity: int) -> int:
+    """Return the bytes of a ring of `capacity` records.
+
+    Raises
+    ------
+    ValueError
+        `capacity` is not a power of two from 8 to 2**30.
+    """
+    if not CAPACITY_MIN <= capacity <= 1 << 30 or capacity & (capacity - 1):
+        raise ValueError(f"ring capacity must be a power of two from {CAPACITY_MIN} to {1 << 30}, not {capacity}")
+    return RING_HEADER + capacity * RECORD_SIZE
+
+
+def format(buffer, capacity: int, ring_id: int, start: int = 0) -> None:
+    """Make an empty ring in `buffer`, with its first position at `start` (0 but in tests)."""
+    cdef Borrowed lent = borrow_writable(buffer, size(capacity))
+    cdef RingWords *words = <RingWords *>lent.data
+    memset(words, 0, RING_HEADER)
+    words.capacity = capacity
+    words.ring_id = ring_id
+    words.claim = words.head = words.applied = start
+
+
+def positions(buffer) -> dict:
+    """Return ``{"head", "claim", "applied", "capacity", "ring_id"}`` of the ring in `buffer`, at no cost to its users."""
+    cdef Borrowed lent = borrow(buffer, RING_HEADER)
+    cdef RingWords *words = ring_words(lent)
+    # Read in this order, applied <= head <= claim holds in what is returned.
+    applied = load_acquire(&words.applied)
+    head = load_acquire(&words.head)
+    claim = load_acquire(&words.claim)
+    return {
+        "head": head,
+        "claim": claim,
+        "applied": applied,
+        "capacity": words.capacity,
+        "ring_id": words.ring_id,
+    }
+
+
+cdef class RingWriter:
+    """The producer's side. One at a time for a ring: the receiver's lock sees to that.
+
+    Parameters
+    ----------
+    buffer : writable buffer
+        Body of the ring segment; borrowed for the life of the writer.
+    worker_bell, own_bell : writable buffer
+        Doorbells of the consumer and of this producer; borrowed.
+    max_wait_ns : int
+        How long a full ring holds the producer before it is told that there is no room.
+    """
+
+    def __init__(self, buffer, worker_bell, own_bell, max_wait_ns=2_000_000):
+        cdef Borrowed lent = borrow_writable(buffer, RING_HEADER)
+        cdef Borrowed worker = borrow_writable(worker_bell, sizeof(Bell))
+        cdef Borrowed own = borrow_writable(own_bell, sizeof(Bell))
+        self.words = ring_words(lent)
+        self._lent = (lent, worker, own)
+        self.worker_bell = <Bell *>worker.data
+        self.own_bell = <Bell *>own.data
+        self.records = <Record *>(<uint8_t *>self.words + RING_HEADER)
+        self.capacity = self.words.capacity
+        self.mask = self.capacity - 1
+        self.chunk = min(self.capacity // 4, <uint64_t>CHUNK_MAX)
+        self.max_wait_ns = max_wait_ns
+        self.gate = load_acquire(&self.words.applied)
+        self.position = self.published = load_acquire(&self.words.head)
+        # What a dead producer claimed and did not publish is unknown: nothing may be written before `recover`.
+        self.claimed = self.position
+
+    @property
+    def position_next(self) -> int:
+        """Position of the next record to be written."""
+        return self.position
+
+    def recover(self) -> int:
+        """Take the ring over from a producer that may have died while writing.
+
+        Fills what it claimed and did not publish with PAD records and publishes them, so that no torn record can pass
+        for a whole one. To be called once before anything is written.
+
+        Returns
+        -------
+        int
+            How many PAD records were needed.
+        """
+        cdef uint64_t head = load_acquire(&self.words.head)
+        cdef uint64_t claim = load_acquire(&self.words.claim)
+        cdef uint64_t at = head
+        while at < claim:
+            memset(&self.records[at & self.mask], 0, RECORD_SIZE)
+            self.records[at & self.mask].row = ROW_NONE
+            at += 1
+            crash_point(30)
+        self.position = claim
+        self.claimed = claim
+        self.published = head
+        self.flush()
+        return claim - head
+
+    cdef bint extend(self) noexcept nogil:
+        """Claim the next chunk. Publishes what is written first, so that the worker never waits for a whole ring."""
+        cdef uint64_t limit = self.gate + self.capacity
+        self.flush()
+        if self.position + self.chunk > limit:
+            self.gate = load_acquire(&self.words.applied)  # SYNC POINT: ring-gate
+            limit = self.gate + self.capacity
+            if self.position >= limit:
+                return False
+        self.claimed = min(self.position + self.chunk, limit)
+        store_relaxed(&self.words.claim, self.claimed)
+        crash_point(20)
+        fence_release()  # SYNC POINT: ring-claim (claim before the records that it covers)
+        return True
+
+    cdef bint wait_for_space(self) noexcept nogil:
+        """Publish, ring the worker, and wait at most `max_wait_ns` for it to free a slot."""
+        cdef int64_t deadline = monotonic_ns() + self.max_wait_ns
+        cdef int64_t left
+        cdef unsigned int seen
+        self.flush()
+        while True:
+            seen = announce_wait(self.own_bell)
+            if self.extend():
+                cancel_wait(self.own_bell)
+                return True
+            left = deadline - monotonic_ns()
+            if left <= 0:
+                cancel_wait(self.own_bell)
+                return False
+            sleep_on(self.own_bell, seen, left)
+
+    cdef void flush(self) noexcept nogil:
+        if self.position == self.published:
+            return
+        crash_point(23)
+        store_release(&self.words.head, self.position)  # SYNC POINT: ring-head
+        crash_point(24)
+        self.published = self.position
+        ring_bell(self.worker_bell)
+        crash_point(25)
+
+    def append(self, record: bytes) -> bool:
+        """Write one 64-byte record; False if there was no room within the wait. Visible after `publish`."""
+        cdef Record *slot
+        if len(record) != RECORD_SIZE:
+            raise ValueError(f"a record takes {RECORD_SIZE} bytes, not {len(record)}")
+        slot = self.slot()
+        if slot is NULL:
+            with nogil:
+                self.wait_for_space()
+            slot = self.slot()
+            if slot is NULL:
+                return False
+        memcpy(slot, <const char *>record, RECORD_SIZE)
+        crash_point(21)
+        self.position += 1
+        return True
+
+    def publish(self) -> None:
+        """Show the consumer all that was written, and wake it if it sleeps."""
+        self.flush()
+
+
+cdef class RingReader:
+    """The gating consumer's side for tools and tests: what it has not taken, the producer cannot overwrite."""
+
+    cdef object _buffer
+    cdef RingWords *words
+    cdef Record *records
+
+    def __init__(self, buffer):
+        cdef Borrowed lent = borrow_writable(buffer, RING_HEADER)
+        self.words = ring_words(lent)
+        self._buffer = lent
+        self.records = <Record *>(<uint8_t *>self.words + RING_HEADER)
+
+    def poll(self, max_records: int = 4096) -> bytes:
+        """Take up to `max_records` records, in order, as bytes (64 each)."""
+        cdef uint64_t at = self.words.applied
+        cdef uint64_t n = load_acquire(&self.words.head) - at  # SYNC POINT: ring-head
+        if n > <uint64_t>max_records:
+            n = max_records
+        taken = _copy(self.records, at, n, self.words.capacity)
+        store_release(&self.words.applied, at + n)  # SYNC POINT: ring-gate
+        return taken
+
+
+cdef bytes _copy(Record *records, uint64_t at, uint64_t n, uint64_t capacity):
+    cdef bytes taken = PyBytes_FromStringAndSize(NULL, n * RECORD_SIZE)
+    cdef char *target = PyBytes_AS_STRING(taken)
+    cdef uint64_t first = at & (capacity - 1)
+    cdef uint64_t whole = min(n, capacity - first)
+    memcpy(target, &records[first], whole * RECORD_SIZE)
+    memcpy(target + whole * RECORD_SIZE, records, (n - whole) * RECORD_SIZE)
+    return taken
+
+
+cdef class Tap:
+    """A reader that never holds the writer back, and knows exactly what it was too late for.
+
+    Parameters
+    ----------
+    buffer : buffer
+        Body of the ring segment (read-only is enough); borrowed for the life of the tap.
+    start : {"now", "oldest"} or int
+        First position to read: the next to be published, the oldest surely intact, or a position.
+    """
+
+    cdef object _buffer
+    cdef RingWords *words
+    cdef Record *records
+    cdef uint64_t capacity
+    cdef uint64_t at
+    cdef readonly unsigned long long skipped_total
+
+    def __init__(self, buffer, start="now"):
+        cdef Borrowed lent = borrow(buffer, RING_HEADER)
+        cdef uint64_t head, claim
+        self.words = ring_words(lent)
+        self._buffer = lent
+        self.records = <Record *>(<uint8_t *>self.words + RING_HEADER)
+        self.capacity = self.words.capacity
+        head = load_acquire(&self.words.head)
+        claim = load_acquire(&self.words.claim)
+        if start == "now":
+            self.at = head
+        elif start == "oldest":
+            self.at = claim - self.capacity if claim > self.capacity else 0
+            self.at = min(self.at, head)
+        elif isinstance(start, int) and 0 <= start <= head:
+            self.at = start
+        else:
+            raise ValueError(f"start must be 'now', 'oldest' or a position up to the head ({head}), not {start!r}")
+
+    @property
+    def position(self) -> int:
+        """Position of the next record to be read."""
+        return self.at
+
+    def read(self, max_records: int = 4096) -> tuple:
+        """Copy what was published since the last call.
+
+        Returns
+        -------
+        records : bytes
+            Up to `max_records` records of 64 bytes, in order. After a lap the first one is a GAP record that says how
+            many were missed (reason LAP, count, first and last position).
+        skipped : int
+            How many records were overwritten before they could be read, exactly.
+        """
+        cdef uint64_t head, claim, n, resume, skipped
+        if max_records < 2:
+            raise ValueError(f"max_records must be at least 2, not {max_records}")
+        head = load_acquire(&self.words.head)  # SYNC POINT: ring-head
+        n = min(head - self.at, <uint64_t>max_records)
+        if n == 0:
+            return b"", 0
+        if head - self.at <= self.capacity:
+            taken = _copy(self.records, self.at, n, self.capacity)
+            fence_acquire()  # SYNC POINT: ring-claim (the copy before the claim that judges it)
+            claim = load_relaxed(&self.words.claim)
+            if claim <= self.at + self.capacity:
+                self.at += n
+                return taken, 0
+        # Lapped: the writer may have touched the copy. Drop it and land in the middle of what is intact.
+        head = load_acquire(&self.words.head)
+        resume = max(self.at + 1, head - self.capacity // 2)
+        skipped = resume - self.at
+        gap = _gap(GAP_LAP, skipped, self.at, resume - 1)
+        self.skipped_total += skipped
+        self.at = resume
+        more, further = self._after_gap(max_records - 1)
+        if further:
+            # Lapped again while landing: hand out the gap alone, the rest comes with the next call.
+            return gap, skipped
+        return gap + more, skipped
+
+    cdef tuple _after_gap(self, uint64_t max_records):
+        cdef uint64_t head = load_acquire(&self.words.head)
+        cdef uint64_t n = min(head - self.at, max_records)
+        taken = _copy(self.records, self.at, n, self.capacity)
+        fence_acquire()  # SYNC POINT: ring-claim
+        if load_relaxed(&self.words.claim) > self.at + self.capacity:
+            return b"", 1
+        self.at += n
+        return taken, 0
+
+
+cdef bytes _gap(int reason, int64_t count, int64_t first, int64_t last):
+    cdef Record record
+    memset(&record, 0, sizeof(Record))
+    record.row = ROW_NONE
+    record.kind = KIND_GAP
+    record.flags = HAS_A | HAS_B | HAS_C | HAS_D
+    record.value[0].i = reason
+    record.value[1].i = count
+    record.value[2].i = first
+    record.value[3].i = last
+    return (<const char *>&record)[:sizeof(Record)]

@@ -1,0 +1,58 @@
+# cython: language_level=3
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from openbell.core.buffers cimport Borrowed
+
+cdef enum:
+    VERSION = 0
+    LAST
+    SIZE
+    OPEN
+    HIGH
+    LOW
+    PREV_CLOSE
+    VOLUME
+    TURNOVER
+    TRADES
+    TRADE_EXCHANGE_NS
+    TRADE_SEQUENCE
+    BID
+    BID_SIZE
+    ASK
+    ASK_SIZE
+    QUOTE_EXCHANGE_NS
+    QUOTE_SEQUENCE
+    RECEIVE_NS
+    UPDATED
+    SESSION
+    GAPS
+    STATUS
+    COLUMN_COUNT
+
+cdef enum:
+    SNAPSHOT_HEADER = 256
+    UNDO_BYTES = 512
+
+ctypedef struct SnapshotWords:
+    uint64_t rows
+    uint64_t data_rows
+    uint64_t workers
+    uint64_t columns
+    uint64_t stride
+    uint64_t undo_offset
+    uint64_t column_offset
+
+ctypedef struct Undo:
+    # ring << 56 | position of the record in flight; all ones: none yet.
+    uint64_t word
+    uint64_t row
+    uint64_t mask
+    uint64_t image[COLUMN_COUNT]
+
+cdef SnapshotWords *snapshot_words(Borrowed lent) except NULL
+
+cdef inline uint64_t *column(const SnapshotWords *words, int index) noexcept nogil:
+    return <uint64_t *>(<uint8_t *>words + words.column_offset + <uint64_t>index * words.stride)
+
+cdef inline Undo *undo_area(const SnapshotWords *words, int worker) noexcept nogil:
+    return <Undo *>(<uint8_t *>words + words.undo_offset + worker * UNDO_BYTES)

@@ -1,0 +1,79 @@
+"""Every error OpenBell raises on purpose, as one small family.
+
+A message says what was wrong, where, and what to do about it. No message, attribute or
+representation ever carries a secret (an API token, a URL with its query).
+"""
+
+from __future__ import annotations
+
+
+class OpenBellError(Exception):
+    """Base of all errors raised by OpenBell; catch this to catch them all."""
+
+
+class ConfigError(OpenBellError):
+    """Say that a configuration cannot be used: which file, which key, what is wrong, what to write instead."""
+
+
+class FeedError(OpenBellError):
+    """Base of the errors about a feed's shared memory and processes."""
+
+
+class FeedNotFound(FeedError):
+    """Say that no feed of this name is running for this user."""
+
+
+class FeedGone(FeedError):
+    """Say that the feed was stopped or restarted while it was in use; attach again."""
+
+
+class LayoutMismatch(FeedError):
+    """Say that shared memory was written by another layout version; the message names both versions."""
+
+
+class FeedAlreadyRunning(FeedError):
+    """Say that a live process already runs this feed (or this role of it); the message names its pid."""
+
+
+class NoSpace(FeedError):
+    """Say that the shared memory cannot be reserved: bytes needed, bytes free, and how to shrink or enlarge."""
+
+
+class SymbolTableFull(FeedError):
+    """Say that the feed's symbol table has no free row; raise ``feed.symbols_capacity`` and restart."""
+
+
+class VendorError(OpenBellError):
+    """Say that a vendor's module cannot be loaded, or does not fit what a vendor must provide."""
+
+
+class ReceiverError(OpenBellError):
+    """Say that a receiver cannot go on: a mistake no reconnect can mend."""
+
+
+class CaptureError(OpenBellError):
+    """Say that a capture file cannot be read: which file, which line, what is wrong."""
+
+
+class UnknownSymbol(OpenBellError, KeyError):
+    """Say that a feed has no such symbol, and which of its symbols were probably meant.
+
+    Attributes
+    ----------
+    symbol : str
+        What was asked for.
+    """
+
+    def __init__(self, symbol: str, feed: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(symbol, feed)
+        self.symbol = symbol
+        self.feed = feed
+        self._known = known
+
+    def __str__(self) -> str:
+        # The search takes milliseconds on a large market: it waits until somebody reads the message.
+        from openbell.market.nearby import nearby
+
+        near = nearby(self.symbol, self._known)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        return f"feed {self.feed!r} has no symbol {self.symbol!r} among its {len(self._known):,}{hint}"
