@@ -341,16 +341,18 @@ cdef class Applier:
             row = self.feed_row
             touched = FEED_COLUMNS
             count = 3
-        # 1. Images.
-        undo.image[UPDATED] = self.columns[UPDATED][row]
+        # 1. Images. A reader may be taking the last record's images at this moment: the even version that ended its
+        # window must be seen before they change, and a release store alone does not hold back what comes after it.
+        fence_release()  # SYNC POINT: undo-reuse
+        store_relaxed(&undo.image[UPDATED], self.columns[UPDATED][row])
         crash_point(1)
         for i in range(count):
-            undo.image[touched[i]] = self.columns[touched[i]][row]
+            store_relaxed(&undo.image[touched[i]], self.columns[touched[i]][row])
             mask |= 1ULL << touched[i]
             crash_point(2)
-        undo.row = row
+        store_relaxed(&undo.row, row)
         crash_point(3)
-        undo.mask = mask
+        store_relaxed(&undo.mask, mask)
         crash_point(4)
         # 2. Arm. The release store keeps the images before the word.
         store_release(&undo.word, self._word(ring, position))  # SYNC POINT: undo-armed

@@ -1,0 +1,27 @@
+"""The worker's loop: records out of its rings, into the rows of the snapshot, exactly once through any crash."""
+
+from typing import Final, Literal
+
+from _typeshed import WriteableBuffer
+from typing_extensions import disjoint_base
+
+WAITS: Final[tuple[str, ...]]
+
+@disjoint_base
+class Applier:
+    # `rings` and `producer_bells` are lists, not any sequence: compiled code checks the type.
+    def __init__(
+        self,
+        snapshot: WriteableBuffer,
+        worker: int,
+        rings: list[WriteableBuffer],
+        worker_bell: WriteableBuffer,
+        producer_bells: list[WriteableBuffer],
+        counters: WriteableBuffer,
+        histogram: WriteableBuffer,
+        clock_offset: WriteableBuffer,
+        wait: str = "adaptive",
+    ) -> None: ...
+    def recover(self) -> Literal[0, 1]: ...
+    def backlog(self) -> int: ...
+    def run(self, budget_ns: int) -> int: ...

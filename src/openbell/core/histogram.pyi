@@ -1,0 +1,13 @@
+"""Python's view of the latency histogram: its size, its buckets, and a way to fill one outside the hot path."""
+
+from typing import Final
+
+from _typeshed import WriteableBuffer
+
+HEADER_WORDS: Final[int]
+BUCKET_COUNT: Final[int]
+
+def size() -> int: ...
+def bucket(value: int) -> int: ...
+def bounds(index: int) -> tuple[int, int]: ...
+def record(histogram: WriteableBuffer, value: int, times: int = 1) -> None: ...

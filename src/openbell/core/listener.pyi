@@ -1,0 +1,43 @@
+"""From a WebSocket frame to records in rings, without going back to Python for a tick."""
+
+from collections.abc import Callable, Sequence
+
+from _typeshed import ReadableBuffer, WriteableBuffer
+from msgspec import Struct
+from picows import WSListener, WSTransport
+from typing_extensions import disjoint_base
+
+from openbell.core.plan import Plan
+from openbell.core.ring import RingWriter
+from openbell.core.symbols import SymbolTable
+from openbell.vendors.plan import Ignore, Route
+
+@disjoint_base
+class FrameListener(WSListener):
+    def __init__(
+        self,
+        plan: Plan | Sequence[Route | Ignore],
+        symbols: SymbolTable,
+        rings: list[RingWriter],
+        counters: WriteableBuffer,
+        clock_offset: ReadableBuffer,
+        *,
+        fallback: Callable[[FrameListener, bytes, int], object],
+        on_connected: Callable[[WSTransport], object],
+        on_disconnected: Callable[[int, str], object],
+        on_pressure: Callable[[], object],
+        open_symbols: bool = False,
+        max_message_bytes: int = ...,
+        publish_every: int = 256,
+        side_queue_records: int = ...,
+    ) -> None: ...
+    @property
+    def pending(self) -> int: ...
+    @property
+    def records_published(self) -> int: ...
+    def publish(self) -> None: ...
+    def drain(self) -> int: ...
+    def publish_event(self, route_index: int, event: Struct) -> int: ...
+    def publish_gap(self, reason: int, count: int) -> None: ...
+    def count(self, reason: int, n: int = 1) -> None: ...
+    def count_control(self) -> None: ...
