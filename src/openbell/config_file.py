@@ -1,0 +1,168 @@
+"""Reading ``feed.toml``: from a file to a :class:`~openbell.config.Config`, with errors a person can act on."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from openbell.config import CREDENTIAL_KEYS, Config, Feed, Source
+from openbell.errors import ConfigError
+
+_EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]*)`(?P<bound> [<>]=? \S+)?(?:, got `(?P<got>[^`]*)`)?")
+_WHERE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text in quotes",
+    "bool": "true or false",
+    "array": 'a list, such as ["a", "b"]',
+    "object": "a table",
+    "null": "nothing",
+}
+# The usual titles of a symbol column; a first cell that is one of them is no symbol.
+_CSV_TITLES = frozenset({"symbol", "symbols", "code", "codes", "ticker", "ts_code", "instrument", "name"})
+
+
+def read(file: Path) -> Config:
+    """Do what :func:`openbell.config.load` promises."""
+    try:
+        return _build(_parse(file), file.parent.resolve())
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    text = _read(file)
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"this is not TOML: {error}") from None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError("there is no such file") from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror or 'input/output error'}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not UTF-8 text (byte {error.start})") from None
+
+
+def _build(tree: dict[str, Any], directory: Path) -> Config:
+    _check_keys(tree, {"feed", "source"}, "")
+    feed = tree.get("feed")
+    if feed is None:
+        raise ConfigError('feed: the table is missing; begin with [feed] and name = "..."')
+    source = tree.get("source")
+    if source is None:
+        raise ConfigError('source: the table is missing; add [source] and vendor = "..."')
+    if isinstance(source, list):
+        if len(source) != 1:
+            raise ConfigError(
+                f"source: this version takes exactly one source, not {len(source)}; run one feed for each"
+            )
+        source = source[0]
+    for name, table, kind, other in (("feed", feed, Feed, Source), ("source", source, Source, Feed)):
+        if not isinstance(table, dict):
+            raise ConfigError(f"{name}: must be a table; write [{name}] on a line of its own")
+        _check_keys(table, set(kind.__struct_fields__), name, set(other.__struct_fields__))
+    notes: list[str] = []
+    source = _complete(source, directory, notes)
+    return Config(feed=_convert(feed, Feed, "feed"), sources=(_convert(source, Source, "source"),), notes=tuple(notes))
+
+
+def _check_keys(table: Mapping[str, Any], known: set[str], where: str, elsewhere: Iterable[str] = ()) -> None:
+    """Refuse keys nobody reads, and say which one was probably meant."""
+    for key in table:
+        if key in known:
+            continue
+        named = f"{where}.{key}" if where else key
+        if where == "source" and key.lower() in CREDENTIAL_KEYS:
+            raise ConfigError(
+                f"{named}: a token does not belong in this file; put it into an environment variable and name that "
+                'here: token_env = "MY_TOKEN" (or keep it in a file of its own: token_file = "...")'
+            )
+        if key in elsewhere:
+            other = "source" if where == "feed" else "feed"
+            raise ConfigError(f"{named}: this key belongs in the [{other}] table")
+        near = difflib.get_close_matches(key.lower(), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(sorted(known))}"
+        raise ConfigError(f"{named}: there is no such key; {hint}")
+
+
+def _complete(source: dict[str, Any], directory: Path, notes: list[str]) -> dict[str, Any]:
+    """Resolve what the table refers to: files beside the configuration, and the symbols in one of them."""
+    source = dict(source)
+    if isinstance(token_file := source.get("token_file"), str):
+        source["token_file"] = str(directory / Path(token_file).expanduser())
+    symbols = source.get("symbols", [])
+    if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+        # The conversion says it better, and with the place.
+        return source
+    if isinstance(symbols_file := source.get("symbols_file"), str):
+        file = directory / Path(symbols_file).expanduser()
+        source["symbols_file"] = str(file)
+        symbols = [*symbols, *_read_symbols(file)]
+        if not symbols:
+            raise ConfigError(f"source.symbols_file: {file} lists no symbol")
+    source["symbols"] = symbols
+    if dropped := len(symbols) - len(set(symbols)):
+        notes.append(
+            f"source.symbols: {dropped} duplicate{'s' * (dropped > 1)} dropped, {len(set(symbols))} symbols left"
+        )
+    return source
+
+
+def _read_symbols(file: Path) -> list[str]:
+    """Return the symbols of a file: one a line, ``#`` comments; or the first column of a ``.csv``."""
+    try:
+        lines = _read(file).splitlines()
+    except ConfigError as error:
+        raise ConfigError(f"source.symbols_file: {file}: {error}") from None
+    if file.suffix.lower() == ".csv":
+        cells = [row[0].strip() for row in csv.reader(lines) if row]
+        if cells and cells[0].lower() in _CSV_TITLES:
+            del cells[0]
+        return [cell for cell in cells if cell and not cell.startswith("#")]
+    return [symbol for line in lines if (symbol := line.partition("#")[0].strip())]
+
+
+def _convert(table: dict[str, Any], kind: Any, name: str) -> Any:
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), name, kind)) from None
+
+
+def _explain(message: str, name: str, kind: Any) -> str:
+    """Turn msgspec's message into one for the author of the file; it never contains a value of theirs but a choice."""
+    where = name
+    if place := _WHERE.search(message):
+        path = re.sub(r"^\[\.\.\.\]|\.$", "", place["path"])
+        where = f"{name}.{path}"
+        message = message[: place.start()]
+    if missing := re.match(r"Object missing required field `([^`]*)`", message):
+        return f"{where}.{missing[1]}: this key is required"
+    if expected := _EXPECTED.match(message):
+        kinds = [_WORDS.get(kind.strip(), kind.strip()) for kind in expected["wanted"].split("|")]
+        wanted = " or ".join(word for word in kinds if word != "nothing" or len(kinds) == 1)
+        if expected["bound"]:
+            return f"{where}: must be {wanted}{expected['bound']}"
+        got = _WORDS.get(expected["got"] or "", expected["got"] or "something else")
+        return f"{where}: must be {wanted}, not {got}"
+    if choice := re.match(r"Invalid enum value '(.*)'$", message):
+        field = where.rpartition(".")[2]
+        choices = next((get_args(info.type) for info in msgspec.structs.fields(kind) if info.name == field), ())
+        near = difflib.get_close_matches(choice[1].lower(), choices, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{where}: {choice[1]!r} is none of {', '.join(map(repr, choices))}{hint}"
+    return f"{where}: {message}"

@@ -1,0 +1,400 @@
+"""One connection's life: connect, subscribe, keep alive, notice its death, come back.
+
+Everything here is cold: the frames themselves go from picows to the compiled listener without passing this file. What
+goes wrong on the network never leaves :meth:`Connection.run`; it is logged (without secrets), counted, and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, cast
+
+from picows import WSCloseCode, WSListener, WSMsgType, WSProtocolError, WSTransport
+
+from openbell.config import Source
+from openbell.monitor.control import ConnectionState
+from openbell.reasons import Reason
+from openbell.receiver.backoff import Backoff
+from openbell.receiver.dial import Dialer, DialError
+from openbell.receiver.fallback import Fallback
+from openbell.receiver.listeners import Hooks, Listener
+from openbell.receiver.pressure import Pressure, hold_reading
+from openbell.receiver.ratelimit import RateLimitedLog
+from openbell.receiver.redact import Redactor
+from openbell.receiver.timing import Timing
+from openbell.record import GapReason
+from openbell.vendors.base import Ack, Control, HeartbeatAck, Notice, Refusal, Vendor
+
+log = logging.getLogger("openbell.receiver")
+
+COUNT_UNKNOWN: Final = -1
+
+
+class ConnectionBlock(Protocol):
+    """The connection's words in the control segment."""
+
+    symbols: int
+
+    def set_state(self, state: ConnectionState) -> None:
+        """Say what the connection is doing."""
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Add to a counter."""
+
+    def set_time(self, name: str) -> None:
+        """Store the present time."""
+
+
+class ReceiverBlock(Protocol):
+    """The receiver's words in the control segment."""
+
+    @property
+    def frames(self) -> int:
+        """Frames received; any change is a sign of life."""
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Add to a counter."""
+
+
+class Connection:
+    """The connection of one source.
+
+    Parameters
+    ----------
+    source : Source
+        What to ask for; its symbols are in the symbol table before :meth:`run` is called.
+    vendor : Vendor
+        The dialect.
+    make_listener : callable
+        Makes a frame listener for each new connection; see :func:`~openbell.receiver.listeners.compiled_listeners`.
+    block : ConnectionBlock
+        Where state, times and counts of this connection go.
+    receiver : ReceiverBlock
+        The receiver's counters: frames are watched there, ``paused_ns`` is added.
+    timing : Timing
+        Intervals.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        vendor: Vendor,
+        make_listener: Callable[[Hooks], Listener],
+        block: ConnectionBlock,
+        receiver: ReceiverBlock,
+        timing: Timing | None = None,
+    ) -> None:
+        self._source = source
+        self._vendor = vendor
+        self._make_listener = make_listener
+        self._block = block
+        self._receiver = receiver
+        self._timing = timing or Timing()
+        self._redactor = Redactor(vendor)
+        self._dialer = Dialer(source, vendor, self._redactor, self._timing.handshake_s, self._timing.connect_s)
+        self._backoff = Backoff(self._timing.backoff_first_s, self._timing.backoff_longest_s, vendor.min_reconnect_s)
+        self._limited = RateLimitedLog(log)
+        self._where = vendor.display_url()
+        self._hooks = Hooks(
+            plan=vendor.plan(),
+            fallback=Fallback(vendor, self._on_control, self._limited),
+            on_connected=self._on_connected,
+            on_disconnected=self._on_disconnected,
+            on_pressure=self._on_pressure,
+            prefix=source.prefix.encode(),
+            open_symbols=source.open,
+            max_message_bytes=source.max_message_bytes,
+        )
+        self._stopping = asyncio.Event()
+        self._finished = asyncio.Event()
+        self._finished.set()
+        self._state = ConnectionState.UNUSED
+        self._listener: Listener | None = None
+        self._transport: WSTransport | None = None
+        self._pressure: Pressure | None = None
+        self._unanswered = 0
+        self._all_sent = False
+        self._refused = False
+        self._records_before = 0
+        self._close = ""
+        self._connected_at: float | None = None
+
+    @property
+    def state(self) -> ConnectionState:
+        """What the connection is doing."""
+        return self._state
+
+    # ---- from outside ----
+
+    async def run(self) -> None:
+        """Keep the connection up until :meth:`stop`, or until cancelled."""
+        self._finished.clear()
+        self._block.symbols = len(self._source.symbols)
+        try:
+            while not self._stopping.is_set():
+                self._connected_at = None
+                await self._guarded(self._once())
+                if self._connected_at is not None and time.monotonic() - self._connected_at >= self._timing.stable_s:
+                    self._backoff.reset()
+                self._set_state(ConnectionState.DOWN)
+                if not self._stopping.is_set():
+                    await self._pause(self._backoff.next_s())
+        finally:
+            self._abandon()
+            self._set_state(ConnectionState.DOWN)
+            self._limited.flush()
+            self._finished.set()
+
+    async def stop(self) -> None:
+        """End :meth:`run`: stop reading, empty the side queue, publish, close politely. Returns when it has ended."""
+        self._stopping.set()
+        await self._finished.wait()
+
+    # ---- one connection ----
+
+    async def _guarded(self, step: Awaitable[None]) -> None:
+        """Await `step`; a mistake of ours or of a vendor's module costs an attempt, not the process."""
+        try:
+            await step
+        except Exception as error:  # noqa: BLE001
+            # The words of an exception may quote what it choked on: its traceback is not logged, only where it ended.
+            place = error.__traceback__
+            while place is not None and place.tb_next is not None:
+                place = place.tb_next
+            where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else "?"
+            said = self._redactor.quoted(str(error))
+            log.error("%s: unexpected %s at %s: %s", self._where, type(error).__name__, where, said)
+            self._block.add("errors")
+            self._abandon()
+
+    async def _once(self) -> None:
+        """Connect, and stay until the connection ends or :meth:`stop` is called."""
+        self._listener = self._transport = self._pressure = None
+        self._unanswered, self._all_sent, self._refused, self._close = 0, False, False, ""
+        self._set_state(ConnectionState.CONNECTING)
+        dialling = asyncio.create_task(self._dialer.open(self._new_listener))
+        if not await self._or_stop(dialling):
+            return
+        try:
+            transport, _ = dialling.result()
+        except DialError as error:
+            log.error("%s: cannot connect: %s", self._where, error)
+            self._block.add("errors")
+            return
+        self._transport = transport
+        self._connected_at = time.monotonic()
+        log.info("%s: connected", self._where)
+        self._block.add("connects")
+        self._set_state(ConnectionState.SUBSCRIBING)
+        tasks = [
+            asyncio.create_task(self._guarded(self._talk(transport))),
+            asyncio.create_task(self._guarded(self._watch(transport))),
+        ]
+        try:
+            ended = asyncio.create_task(self._wait_disconnected(transport))
+            by_itself = await self._or_stop(ended, keep=True)
+            if not by_itself:
+                await self._leave(transport, ended)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if by_itself:
+            await self._after_disconnect()
+
+    async def _wait_disconnected(self, transport: WSTransport) -> None:
+        try:
+            await transport.wait_disconnected()
+        except WSProtocolError as error:
+            code = int(error.code)
+            if code == WSCloseCode.MESSAGE_TOO_BIG.value and self._listener is not None:
+                self._listener.count(Reason.TOO_LARGE)
+            self._close = f"protocol error {code}: {self._redactor.quoted(str(error))}"
+        except Exception as error:  # noqa: BLE001 - a callback's exception, handed over by picows
+            self._close = f"{type(error).__name__} in a callback: {self._redactor.quoted(str(error))}"
+
+    async def _after_disconnect(self) -> None:
+        """Finish with a connection that ended by itself: everything read goes into the rings, then the gap is told."""
+        self._block.add("disconnects")
+        log.warning("%s: disconnected: %s", self._where, self._close or "the other side closed")
+        if self._listener is None or self._pressure is None:
+            return
+        await self._emptied(self._pressure)
+        if self._listener.records_published > self._records_before:
+            self._listener.publish_gap(GapReason.DISCONNECT, COUNT_UNKNOWN)
+            await self._emptied(self._pressure)
+
+    async def _leave(self, transport: WSTransport, ended: asyncio.Task[None]) -> None:
+        """Close a connection because we were asked to."""
+        hold_reading(transport)
+        if self._listener is not None and self._pressure is not None:
+            self._pressure.end()
+            await self._emptied(self._pressure)
+            self._listener.publish()
+        transport.send_close(WSCloseCode.GOING_AWAY)
+        transport.disconnect()
+        done, _ = await asyncio.wait({ended}, timeout=self._timing.close_s)
+        if not done:
+            transport.disconnect(graceful=False)
+            await ended
+        log.info("%s: closed", self._where)
+
+    def _abandon(self) -> None:
+        """Drop the connection without ceremony, if there still is one."""
+        if self._pressure is not None:
+            self._pressure.end()
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.disconnect(graceful=False)
+        self._transport = None
+
+    # ---- talking ----
+
+    async def _talk(self, transport: WSTransport) -> None:
+        """Subscribe, then send heartbeats for as long as the connection lasts."""
+        messages = self._vendor.subscribe(self._source.symbols)
+        for number, message in enumerate(messages):
+            if number:
+                await asyncio.sleep(self._vendor.pause_between_messages_s)
+            self._unanswered += self._vendor.acknowledges
+            transport.send(WSMsgType.TEXT, message)
+        self._all_sent = True
+        asyncio.get_running_loop().call_later(self._timing.ack_s, self._ack_overdue, transport, len(messages))
+        self._promote()
+        while (interval := self._vendor.heartbeat_interval_s) > 0:
+            await asyncio.sleep(interval)
+            beat = self._vendor.heartbeat()
+            if beat is None:
+                return
+            transport.send(WSMsgType.TEXT, beat)
+
+    def _ack_overdue(self, transport: WSTransport, sent: int) -> None:
+        if transport is not self._transport or transport.is_disconnected or self._unanswered <= 0:
+            return
+        self._block.add("errors", self._unanswered)
+        log.warning(
+            "%s: %d of %d subscription requests were not answered within %g s",
+            self._where,
+            self._unanswered,
+            sent,
+            self._timing.ack_s,
+        )
+
+    def _on_control(self, control: Control) -> None:
+        match control:
+            case Ack():
+                self._unanswered = max(0, self._unanswered - 1)
+                self._block.add("acks")
+                self._block.set_time("last_ack_ns")
+                self._promote()
+            case HeartbeatAck():
+                self._block.add("acks")
+                self._block.set_time("last_ack_ns")
+            case Refusal(code, message, request):
+                if request:
+                    self._unanswered = max(0, self._unanswered - 1)
+                self._refused = True
+                self._block.add("errors")
+                said = self._redactor.quoted(message)
+                self._limited.log(logging.ERROR, "%s: the vendor reports error %s: %s", self._where, code, said)
+            case Notice(message):
+                self._limited.log(logging.WARNING, "%s: %s", self._where, self._redactor.clean(message))
+
+    # ---- liveness ----
+
+    async def _watch(self, transport: WSTransport) -> None:
+        """Notice data, silence and death."""
+        timing = self._timing
+        frames = self._receiver.frames
+        heard = time.monotonic()
+        asked = False
+        while True:
+            await asyncio.sleep(min(1.0, timing.idle_s / 4, timing.idle_reply_s / 4))
+            self._limited.flush()
+            now = time.monotonic()
+            seen = self._receiver.frames
+            if seen != frames or (self._pressure is not None and self._pressure.active):
+                if seen != frames:
+                    self._block.set_time("last_frame_ns")
+                frames, heard, asked = seen, now, False
+                if self._state is ConnectionState.STALE:
+                    self._set_state(ConnectionState.SUBSCRIBING)
+                self._promote()
+            elif now - heard >= timing.idle_s + timing.idle_reply_s:
+                self._close = f"nothing came for {now - heard:.0f} s, not even an answer to a ping"
+                transport.disconnect(graceful=False)
+                return
+            elif now - heard >= timing.idle_s and not asked:
+                asked = True
+                self._set_state(ConnectionState.STALE)
+                transport.send_ping()
+
+    def _promote(self) -> None:
+        """Call the connection live once everything was asked for, and granted or followed by data."""
+        if self._state is not ConnectionState.SUBSCRIBING or not self._all_sent or self._listener is None:
+            return
+        granted = self._unanswered == 0 and not self._refused
+        if granted or self._listener.records_published > self._records_before:
+            self._set_state(ConnectionState.LIVE)
+            log.info("%s: live, %d symbols", self._where, len(self._source.symbols))
+
+    def _set_state(self, state: ConnectionState) -> None:
+        if state is not self._state:
+            self._state = state
+            self._block.set_state(state)
+
+    # ---- called by the listener ----
+
+    def _new_listener(self) -> WSListener:
+        if self._stopping.is_set():
+            # The answer to a handshake came after all when nobody waited for it any more.
+            raise DialError("stopping")
+        self._listener = self._make_listener(self._hooks)
+        self._pressure = Pressure(self._listener, self._receiver, self._timing.drain_s)
+        self._records_before = self._listener.records_published
+        return cast(WSListener, self._listener)
+
+    def _on_connected(self, transport: WSTransport) -> None:
+        # Frames, and with them pressure, may come before the dialer returns.
+        self._transport = transport
+
+    def _on_disconnected(self, code: int, reason: str) -> None:
+        if not self._close:
+            said = f" {self._redactor.quoted(reason)}" if reason else ""
+            self._close = f"closed with code {int(code)}{said}"
+
+    def _on_pressure(self) -> None:
+        if self._pressure is not None and self._transport is not None:
+            self._pressure.begin(self._transport)
+
+    # ---- waiting ----
+
+    async def _emptied(self, pressure: Pressure) -> None:
+        if left := await pressure.empty(self._stopping, self._timing.stop_s):
+            log.error("%s: %d records were still waiting for a worker when asked to stop", self._where, left)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, unless asked to stop."""
+        log.info("%s: next attempt in %.1f s", self._where, seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _or_stop(self, task: asyncio.Task[Any], *, keep: bool = False) -> bool:
+        """Wait for `task`; return False if asked to stop before (the task is cancelled then, unless `keep`)."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            stopping.cancel()
+        if task.done():
+            return True
+        if not keep:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return False

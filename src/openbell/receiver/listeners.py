@@ -1,0 +1,91 @@
+"""The frame listener as a connection sees it, and how the compiled one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from picows import WSTransport
+
+from openbell.receiver.fallback import EventSink
+from openbell.vendors.plan import Ignore, Route
+
+if TYPE_CHECKING:
+    from openbell.core.ring import RingWriter
+    from openbell.core.symbols import SymbolTable
+
+
+class Listener(EventSink, Protocol):
+    """What a connection needs of a frame listener (it is a picows ``WSListener``, too)."""
+
+    @property
+    def records_published(self) -> int:
+        """Data records published since the receiver started."""
+
+    def publish(self) -> None:
+        """Show the workers everything that is in the rings."""
+
+    def drain(self) -> int:
+        """Move the side queue into the rings as far as there is room; return how many records still wait."""
+
+    def publish_gap(self, reason: int, count: int) -> None:
+        """Put one GAP record into every ring."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a connection gives to the frame listener made for it."""
+
+    plan: tuple[Route | Ignore, ...]
+    fallback: Callable[[EventSink, bytes, int], None]
+    on_connected: Callable[[WSTransport], None]
+    on_disconnected: Callable[[int, str], None]
+    on_pressure: Callable[[], None]
+    prefix: bytes
+    open_symbols: bool
+    max_message_bytes: int
+
+
+def compiled_listeners(
+    symbols: SymbolTable,
+    rings: Sequence[RingWriter],
+    counters: memoryview,
+    clock_offset: memoryview,
+    publish_every: int = 256,
+) -> Callable[[Hooks], Listener]:
+    """Return what makes the compiled frame listener of each connection.
+
+    Parameters
+    ----------
+    symbols : SymbolTable
+        Open for insertion.
+    rings : sequence of RingWriter
+        One a worker, in the order of shards.
+    counters, clock_offset : memoryview
+        The receiver's counter block and the feed's clock word; borrowed for the life of every listener.
+    publish_every : int
+        Frames after which records are shown to the workers even in the middle of a socket read.
+    """
+    # Imported here: the life of a connection can be tried out without the compiled path.
+    from openbell.core.listener import FrameListener
+    from openbell.core.plan import Plan
+
+    def make(hooks: Hooks) -> Listener:
+        listener = FrameListener(
+            Plan(hooks.plan, hooks.prefix),
+            symbols,
+            list(rings),
+            counters,
+            clock_offset,
+            fallback=hooks.fallback,
+            on_connected=hooks.on_connected,
+            on_disconnected=hooks.on_disconnected,
+            on_pressure=hooks.on_pressure,
+            open_symbols=hooks.open_symbols,
+            max_message_bytes=hooks.max_message_bytes,
+            publish_every=publish_every,
+        )
+        return cast(Listener, listener)
+
+    return make

@@ -1,0 +1,94 @@
+"""Back-pressure: what we do not read, TCP holds back at the vendor's end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Protocol
+
+from picows import WSTransport
+
+from openbell.receiver.listeners import Listener
+
+log = logging.getLogger("openbell.receiver")
+
+
+class PauseCounter(Protocol):
+    """Where paused time is counted."""
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Add to a counter."""
+
+
+class Pressure:
+    """Holds reading back on one connection while its listener's side queue has something in it.
+
+    Parameters
+    ----------
+    listener : Listener
+        Puts into the side queue what the rings have no room for.
+    counter : PauseCounter
+        Its ``paused_ns`` grows by the time in which nothing was read.
+    drain_s : float
+        Pause between two attempts to empty the queue.
+    """
+
+    def __init__(self, listener: Listener, counter: PauseCounter, drain_s: float) -> None:
+        self._listener = listener
+        self._counter = counter
+        self._drain_s = drain_s
+        self._task: asyncio.Task[None] | None = None
+        self._keep_held = False
+
+    @property
+    def active(self) -> bool:
+        """Whether reading is held back at present."""
+        return self._task is not None
+
+    def begin(self, transport: WSTransport) -> None:
+        """Stop reading until the side queue is empty."""
+        if self._task is None:
+            hold_reading(transport)
+            self._task = asyncio.get_running_loop().create_task(self._drain(transport))
+
+    async def empty(self, stopping: asyncio.Event, most_s: float) -> int:
+        """Wait until the side queue is empty; once `stopping` is set, for `most_s` longer at most.
+
+        Returns
+        -------
+        int
+            Records that were left waiting.
+        """
+        until: float | None = None
+        while left := self._listener.drain():
+            now = time.monotonic()
+            if until is None and stopping.is_set():
+                until = now + most_s
+            if until is not None and now >= until:
+                return left
+            await asyncio.sleep(self._drain_s)
+        return 0
+
+    def end(self) -> None:
+        """Never resume reading: the connection is gone, or about to go. The queue is left to :meth:`empty`."""
+        self._keep_held = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _drain(self, transport: WSTransport) -> None:
+        began = time.monotonic_ns()
+        try:
+            while self._listener.drain():
+                await asyncio.sleep(self._drain_s)
+        finally:
+            self._counter.add("paused_ns", time.monotonic_ns() - began)
+            self._task = None
+        if not self._keep_held and not transport.underlying_transport.is_closing():
+            transport.underlying_transport.resume_reading()
+
+
+def hold_reading(transport: WSTransport) -> None:
+    """Stop reading from the socket; frames of the present read still arrive."""
+    if not transport.underlying_transport.is_closing():
+        transport.underlying_transport.pause_reading()

@@ -1,0 +1,161 @@
+"""A receiver: it keeps the connection of a source up, and its records flowing into the rings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import struct
+import sys
+from collections.abc import Sequence
+
+from openbell.config import Config
+from openbell.core import ring, words
+from openbell.core.ring import RingWriter
+from openbell.core.symbols import SymbolTable
+from openbell.errors import OpenBellError
+from openbell.lifeline import EXIT_ORPHANED, Lifeline
+from openbell.memory.generation import Generation
+from openbell.memory.locks import RoleLock
+from openbell.memory.names import receiver_lock, ring_name
+from openbell.memory.segment import Kind
+from openbell.monitor.control import Control, ProcessSlot, ProcessState
+from openbell.receiver.connection import COUNT_UNKNOWN, Connection
+from openbell.receiver.listeners import compiled_listeners
+from openbell.record import ROW_NONE, Flag, GapReason
+from openbell.record import Kind as RecordKind
+from openbell.vendors import create
+
+HEARTBEAT_S = 0.1
+_GAP = struct.Struct("<IBBHqqqqqqq")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a receiver until it is told to stop, or its supervisor is gone.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        As `openbell.spawn.arguments`, then the log level, then ``run``.
+
+    Returns
+    -------
+    int
+        The exit status: 0 all that was read is published; 2 it cannot work; 3 the supervisor is gone.
+    """
+    lifeline = Lifeline(argv)
+    level, _ = lifeline.rest
+    where = f"receiver-{lifeline.index}"
+    logging.basicConfig(level=int(level), format=f"%(asctime)s %(levelname)s {where}: %(message)s", stream=sys.stderr)
+    try:
+        with RoleLock(lifeline.directory / receiver_lock(lifeline.index)):
+            return _run(lifeline)
+    except OpenBellError as error:
+        return lifeline.refuse(error)
+
+
+def _run(lifeline: Lifeline) -> int:
+    generation = Generation(lifeline.directory, lifeline.generation)
+    control = generation.open_control(writable=True)
+    index = lifeline.index
+    slot = control.receiver(index)
+    slot.begin(os.getpid())
+    bodies = [generation.open(ring_name(index, worker), Kind.RING, writable=True) for worker in range(control.workers)]
+    began_before = slot.restarts > 0 or any(ring.positions(body)["head"] for body in bodies)
+    rings = [
+        RingWriter(body, control.worker_bell(worker), control.receiver_bell(index))
+        for worker, body in enumerate(bodies)
+    ]
+    for writer in rings:
+        writer.recover()
+    connection = _connection(generation, control, index, rings)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(lifeline, slot, connection, _lost_interval(control) if began_before else b"", rings))
+
+
+def _connection(generation: Generation, control: Control, index: int, rings: list[RingWriter]) -> Connection:
+    """Make the connection of the source that this receiver serves; all its symbols have rows before it is used."""
+    source = Config.from_json(generation.config).sources[index]
+    vendor = create(source)
+    symbols = SymbolTable(generation.open("symbols", Kind.SYMBOLS, writable=True), generation.symbols_lock)
+    for symbol in source.symbols:
+        symbols.insert((source.prefix + vendor.symbol_key(symbol)).encode())
+    block = control.connection(index)
+    block.label = f"{source.prefix}{vendor.name}"
+    counters = control.receiver_counters(index)
+    make_listener = compiled_listeners(symbols, rings, counters.memory, control.clock_offset)
+    return Connection(source, vendor, make_listener, block, counters)
+
+
+def _lost_interval(control: Control) -> bytes:
+    """Return the record that says: what came between the death of a receiver and now is lost, and cannot be counted."""
+    now = words.monotonic_ns() + control.clock_offset_ns
+    flags = Flag.HAS_A | Flag.HAS_B
+    return _GAP.pack(ROW_NONE, RecordKind.GAP, 0, flags, 0, now, 0, GapReason.RECEIVER_RESTART, COUNT_UNKNOWN, 0, 0)
+
+
+async def _serve(
+    lifeline: Lifeline, slot: ProcessSlot, connection: Connection, gap: bytes, rings: list[RingWriter]
+) -> int:
+    """Run the connection; return the exit status."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    orphaned = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, asked.set)
+    if lifeline.stopping:
+        # Asked before the loop could hear it.
+        asked.set()
+    loop.add_reader(lifeline.fileno(), orphaned.set)
+    heart = asyncio.create_task(_beat(slot))
+    slot.state = ProcessState.RUNNING
+    work = asyncio.create_task(_work(connection, gap, rings))
+    waits = [asyncio.create_task(asked.wait()), asyncio.create_task(orphaned.wait())]
+    try:
+        await asyncio.wait([work, *waits], return_when=asyncio.FIRST_COMPLETED)
+        if orphaned.is_set():
+            # Nobody applies what we would publish: there is nothing left to be orderly about.
+            return EXIT_ORPHANED
+        if not work.done():
+            slot.state = ProcessState.STOPPING
+            stopping = asyncio.create_task(connection.stop())
+            await asyncio.wait([stopping, work, waits[1]], return_when=asyncio.FIRST_COMPLETED)
+            if orphaned.is_set():
+                return EXIT_ORPHANED
+            await stopping
+        await work
+        for writer in rings:
+            writer.publish()
+        return 0
+    finally:
+        loop.remove_reader(lifeline.fileno())
+        pending = [task for task in (heart, work, *waits) if not task.done()]
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def _work(connection: Connection, gap: bytes, rings: list[RingWriter]) -> None:
+    if gap:
+        for writer in rings:
+            while not writer.append(gap):
+                # Full: its worker is behind, or dead and about to be started again.
+                await asyncio.sleep(0.001)
+            writer.publish()
+    await connection.run()
+
+
+async def _beat(slot: ProcessSlot) -> None:
+    while True:
+        slot.beat()
+        await asyncio.sleep(HEARTBEAT_S)
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """Return uvloop's event loop where there is one."""
+    try:
+        from uvloop import Loop
+    except ImportError:
+        logging.getLogger("openbell.receiver").warning("uvloop is not installed; using asyncio's own event loop")
+        return None
+    return Loop

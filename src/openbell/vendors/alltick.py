@@ -1,0 +1,205 @@
+"""AllTick: stocks (A-shares, Hong Kong, US), and forex, metals and crypto, over WebSocket.
+
+Source of the messages and rules: https://en.apis.alltick.co (WebSocket API) and the vendor's repository
+``alltick/alltick-realtime-forex-crypto-stock-tick-finance-websocket-api``. What its documents leave open is read
+generously here:
+
+- ``seq`` and ``tick_time`` are shown as integers and, until June 2026, as strings; both are read.
+- ``tick_time`` is documented as milliseconds and shown with ten digits: the unit goes by magnitude.
+- An error may carry ``cmd_id`` 0, and codes beyond the documented ones: any ``ret`` other than 200 is an error.
+- ``seq`` is not documented to be contiguous; it is passed on and proves nothing.
+
+The token travels in the address's query and nowhere else.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Struct
+
+from openbell.config import Source
+from openbell.errors import ConfigError
+from openbell.reasons import Reason
+from openbell.record import Kind
+from openbell.secret import Secret
+from openbell.vendors.base import Ack, Control, HeartbeatAck, Refusal, Vendor
+from openbell.vendors.plan import Field, Ignore, Op, Route
+
+HEARTBEAT: Final = 22000
+HEARTBEAT_ACK: Final = 22001
+BOOK_ACK: Final = 22003
+SUBSCRIBE_TRADES: Final = 22004
+SUBSCRIBE_ACK: Final = 22005
+CANCEL_ACK: Final = 22007
+TRADE: Final = 22998
+BOOK: Final = 22999
+OK: Final = 200
+
+_URLS: Final = {
+    "stock": "wss://quote.alltick.co/quote-stock-b-ws-api",
+    "fx": "wss://quote.alltick.co/quote-b-ws-api",
+}
+
+
+class Trade(Struct, gc=False):
+    """The ``data`` of a trade push; forex and metals come without volume."""
+
+    code: str
+    price: float
+    volume: float | None = None
+    turnover: float | None = None
+    seq: int = 0
+    tick_time: int = 0
+    trade_direction: int = 0
+
+
+class TradePush(Struct, gc=False):
+    """Push 22998."""
+
+    cmd_id: int
+    data: Trade
+
+
+class _Answer(Struct):
+    """Whatever else the vendor sends: all optional, because an error may lack any of it."""
+
+    cmd_id: int | None = None
+    ret: int | None = None
+    msg: str | None = None
+    seq_id: int | None = None
+
+
+class _Code(Struct):
+    code: str
+
+
+class _SymbolList(Struct, omit_defaults=True):
+    symbol_list: list[_Code] = []
+
+
+class _Request(Struct):
+    cmd_id: int
+    seq_id: int
+    trace: str
+    data: _SymbolList
+
+
+_TRADES = Route(
+    name="trade",
+    kind=Kind.TRADE,
+    frame=TradePush,
+    event=Trade,
+    path="data",
+    many=False,
+    fields=(
+        Field("code", Op.SYMBOL),
+        Field("price", Op.PRICE, target="a"),
+        Field("volume", Op.SIZE, target="b"),
+        Field("turnover", Op.AMOUNT, target="c"),
+        Field("seq", Op.SEQUENCE),
+        Field("tick_time", Op.TIME),
+        Field("trade_direction", Op.SIDE_CODE),
+    ),
+    marker=b'"cmd_id":22998',
+    frame_expect=("cmd_id", TRADE),
+)
+
+
+class AllTick(Vendor):
+    """The AllTick dialect.
+
+    Notes
+    -----
+    A subscription replaces the one before it, so all symbols go into one message. Above the plan's number of codes
+    the vendor takes the first ones and says nothing about the others.
+    """
+
+    name: ClassVar[str] = "alltick"
+    # Two requests on a connection must be a second apart.
+    pause_between_messages_s = 1.0
+    # The vendor closes a connection that was silent for 30 s.
+    heartbeat_interval_s = 10.0
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        market = source.market or "stock"
+        if market not in _URLS:
+            raise ConfigError(
+                f'source.market: alltick has no market {market!r}; write "stock" (A-shares, Hong Kong, US) or "fx" '
+                "(forex, metals, crypto)"
+            )
+        if source.streams != ("trade",):
+            raise ConfigError('source.streams: alltick gives "trade" alone; leave the key out')
+        if source.max_streams is not None and len(source.symbols) > source.max_streams:
+            raise ConfigError(
+                f"source.symbols: {len(source.symbols)} symbols, and max_streams allows {source.max_streams}"
+            )
+        self._token = source.token()
+        if self._token is None and not source.local:
+            raise ConfigError(
+                "source.token_env: alltick needs a token; put it into an environment variable and write "
+                'token_env = "ALLTICK_TOKEN"'
+            )
+        # Paid plans may reconnect every 3 s, the free one every 10 s: too early and the vendor drops the newcomer.
+        asked = source.min_reconnect_s
+        self.min_reconnect_s = 3.0 if asked is None else asked if source.local else max(3.0, asked)
+        self._base = source.url or _URLS[market]
+        self._sequence = 0
+        self._answers = msgspec.json.Decoder(_Answer, strict=False)
+
+    def plan(self) -> tuple[Route | Ignore, ...]:
+        """Return the trade route (also as a relay may print it, with a space) and the order books to ignore."""
+        return (
+            _TRADES,
+            replace(_TRADES, name="trade, spaced", marker=b'"cmd_id": 22998'),
+            Ignore(b'"cmd_id":22999', Reason.IGNORED_DEPTH),
+            Ignore(b'"cmd_id": 22999', Reason.IGNORED_DEPTH),
+        )
+
+    def url(self) -> Secret:
+        """Return the address with the token in its query, as the vendor wants it."""
+        parts = urlsplit(self._base)
+        # A simulator on this machine wants a token like the vendor, and takes any.
+        value = self._token.reveal() if self._token is not None else "local"
+        token = f"token={quote(value, safe='')}"
+        return Secret(urlunsplit(parts._replace(query=f"{parts.query}&{token}" if parts.query else token)))
+
+    def secret(self) -> Secret | None:
+        """Return the token."""
+        return self._token
+
+    def subscribe(self, symbols: Sequence[str]) -> list[bytes]:
+        """Return the one message that subscribes to the trades of all `symbols`."""
+        return [self._request(SUBSCRIBE_TRADES, _SymbolList([_Code(symbol) for symbol in symbols]))]
+
+    def heartbeat(self) -> bytes:
+        """Return the next heartbeat."""
+        return self._request(HEARTBEAT, _SymbolList())
+
+    def control(self, payload: bytes) -> Control | None:
+        """Read an answer: an acknowledgement, or an error, whatever command it claims to answer."""
+        try:
+            answer = self._answers.decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        if answer.ret is not None and answer.ret != OK:
+            return Refusal(answer.ret, answer.msg or "", answer.seq_id)
+        match answer.cmd_id:
+            case 22001:
+                return HeartbeatAck()
+            case 22003 | 22005 | 22007:
+                return Ack(answer.seq_id)
+            case _:
+                return None
+
+    def _request(self, command: int, data: _SymbolList) -> bytes:
+        self._sequence += 1
+        # At most 64 characters; the vendor's support asks for it.
+        trace = f"openbell-{uuid.uuid4().hex}"
+        return msgspec.json.encode(_Request(command, self._sequence, trace, data))

@@ -1,0 +1,302 @@
+"""Binance: spot and USD-M futures market streams, without an account.
+
+Source of the messages and rules: ``binance/binance-spot-api-docs``, ``web-socket-streams.md``, and
+https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams.
+
+- A *combined* connection (``/stream``) wraps each event as ``{"stream": ..., "data": ...}``; a *raw* one (``/ws``)
+  sends the event alone. Which one it is goes by the address.
+- ``T`` is when a trade happened and is what ``exchange_ns`` holds; ``E`` is when the message was made. The spot
+  ``bookTicker`` has neither.
+- Old spot captures carry order ids in a trade's ``a`` and ``b``, where a ``bookTicker`` has prices: every stream has
+  a Struct of its own.
+- Futures trades whose ``X`` is not ``MARKET`` (insurance fund, auto-deleveraging) make no market price, and may have
+  price 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType, field
+
+from openbell.config import Source
+from openbell.errors import ConfigError
+from openbell.reasons import Reason
+from openbell.record import Kind
+from openbell.secret import Secret
+from openbell.vendors.base import Ack, Control, Notice, Refusal, Vendor
+from openbell.vendors.plan import Field, Ignore, Op, Route
+
+STREAMS_A_MESSAGE: Final = 200
+STREAMS_A_CONNECTION: Final = 1024
+
+_SPOT: Final = "wss://stream.binance.com:9443"
+# Since April 2026 futures streams are served by category, and a connection of one category never gets the other's.
+_USDM_PUBLIC: Final = "wss://fstream.binance.com/public"
+_USDM_MARKET: Final = "wss://fstream.binance.com/market"
+
+
+class Trade(Struct, gc=False):
+    """A ``trade`` event; `kind` is sent by futures only."""
+
+    event: str = field(name="e")
+    symbol: str = field(name="s")
+    price: float = field(name="p")
+    quantity: float = field(name="q")
+    buyer_is_maker: bool = field(name="m")
+    trade_id: int = field(name="t", default=0)
+    trade_time: int = field(name="T", default=0)
+    kind: str | None = field(name="X", default=None)
+
+
+class AggTrade(Struct, gc=False):
+    """An ``aggTrade`` event: fills of one taker order at one price."""
+
+    event: str = field(name="e")
+    symbol: str = field(name="s")
+    price: float = field(name="p")
+    quantity: float = field(name="q")
+    buyer_is_maker: bool = field(name="m")
+    aggregate_id: int = field(name="a", default=0)
+    trade_time: int = field(name="T", default=0)
+
+
+class BookTicker(Struct, gc=False):
+    """A ``bookTicker`` event; spot sends neither `event` nor `transaction_time`."""
+
+    update_id: int = field(name="u")
+    symbol: str = field(name="s")
+    bid: float = field(name="b")
+    bid_size: float = field(name="B")
+    ask: float = field(name="a")
+    ask_size: float = field(name="A")
+    transaction_time: int = field(name="T", default=0)
+    event: str = field(name="e", default="bookTicker")
+
+
+class CombinedTrade(Struct, gc=False):
+    """A ``trade`` event of a combined connection."""
+
+    data: Trade
+
+
+class CombinedAggTrade(Struct, gc=False):
+    """An ``aggTrade`` event of a combined connection."""
+
+    data: AggTrade
+
+
+class CombinedBookTicker(Struct, gc=False):
+    """A ``bookTicker`` event of a combined connection."""
+
+    data: BookTicker
+
+
+_TRADE_FIELDS: Final = (
+    Field("event", Op.EXPECT, expect="trade"),
+    Field("symbol", Op.SYMBOL),
+    Field("kind", Op.KEEP_IF, expect="MARKET", reason=Reason.IGNORED_NOT_MARKET),
+    Field("price", Op.PRICE, target="a"),
+    Field("quantity", Op.SIZE, target="b"),
+    Field("buyer_is_maker", Op.SIDE_BUYER_MAKER),
+    Field("trade_id", Op.SEQUENCE),
+    Field("trade_time", Op.TIME),
+)
+_AGG_TRADE_FIELDS: Final = (
+    Field("event", Op.EXPECT, expect="aggTrade"),
+    Field("symbol", Op.SYMBOL),
+    Field("price", Op.PRICE, target="a"),
+    Field("quantity", Op.SIZE, target="b"),
+    Field("buyer_is_maker", Op.SIDE_BUYER_MAKER),
+    Field("aggregate_id", Op.SEQUENCE),
+    Field("trade_time", Op.TIME),
+)
+_BOOK_TICKER_FIELDS: Final = (
+    Field("event", Op.EXPECT, expect="bookTicker"),
+    Field("symbol", Op.SYMBOL),
+    Field("bid", Op.PRICE, target="a"),
+    Field("bid_size", Op.SIZE, target="b"),
+    Field("ask", Op.PRICE, target="c"),
+    Field("ask_size", Op.SIZE, target="d"),
+    Field("update_id", Op.SEQUENCE),
+    Field("transaction_time", Op.TIME),
+)
+
+_COMBINED: Final = {
+    "trade": Route("trade", Kind.TRADE, CombinedTrade, Trade, "data", False, _TRADE_FIELDS, b'@trade"'),
+    "aggTrade": Route(
+        "aggTrade", Kind.TRADE, CombinedAggTrade, AggTrade, "data", False, _AGG_TRADE_FIELDS, b'@aggTrade"'
+    ),
+    "bookTicker": Route(
+        "bookTicker", Kind.QUOTE, CombinedBookTicker, BookTicker, "data", False, _BOOK_TICKER_FIELDS, b'@bookTicker"'
+    ),
+}
+_RAW: Final = {
+    "trade": Route("trade", Kind.TRADE, Trade, Trade, "", False, _TRADE_FIELDS, b'"e":"trade"'),
+    "aggTrade": Route("aggTrade", Kind.TRADE, AggTrade, AggTrade, "", False, _AGG_TRADE_FIELDS, b'"e":"aggTrade"'),
+    "bookTicker": Route(
+        "bookTicker", Kind.QUOTE, BookTicker, BookTicker, "", False, _BOOK_TICKER_FIELDS, b'"e":"bookTicker"'
+    ),
+}
+# Spot's raw bookTicker names no event; it is the only one that begins with "u".
+_RAW_SPOT_BOOK_TICKER: Final = Route(
+    "bookTicker, spot", Kind.QUOTE, BookTicker, BookTicker, "", False, _BOOK_TICKER_FIELDS, b'{"u":'
+)
+
+
+class _Answer(Struct):
+    """An answer to a request, or an announcement; everything optional."""
+
+    id: int | str | None = None
+    result: Raw | UnsetType = UNSET
+    error: _Error | None = None
+    code: int | None = None
+    msg: str | None = None
+    e: str | None = None
+    stream: str | None = None
+
+
+class _Error(Struct):
+    code: int | None = None
+    msg: str | None = None
+
+
+class _Request(Struct):
+    method: str
+    params: list[str]
+    id: int
+
+
+class Binance(Vendor):
+    """The Binance dialect."""
+
+    name: ClassVar[str] = "binance"
+    # 5 messages a second are allowed, and pongs count.
+    pause_between_messages_s = 0.25
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._market = source.market or "spot"
+        if self._market not in ("spot", "usdm"):
+            raise ConfigError(f'source.market: binance has no market {self._market!r}; write "spot" or "usdm"')
+        for stream in source.streams:
+            if stream not in _COMBINED and not _is_depth(stream):
+                raise ConfigError(
+                    f'source.streams: {stream!r} is not supported; there are "trade", "aggTrade", "bookTicker" and '
+                    '"depth" (such as "depth@100ms", counted only)'
+                )
+        if {"trade", "aggTrade"} <= set(source.streams):
+            raise ConfigError(
+                'source.streams: "trade" and "aggTrade" report the same trades, and the volume would count twice; keep '
+                "one of them"
+            )
+        self._base = source.url or self._default_url()
+        self._limit = source.max_streams or STREAMS_A_CONNECTION
+        self._check_limit(len({symbol.lower() for symbol in source.symbols}) * len(source.streams))
+        if source.min_reconnect_s is not None:
+            # 300 attempts in 5 minutes are allowed.
+            self.min_reconnect_s = source.min_reconnect_s if source.local else max(1.0, source.min_reconnect_s)
+        self._sequence = 0
+        self._answers = msgspec.json.Decoder(_Answer, strict=False)
+
+    @property
+    def raw(self) -> bool:
+        """Whether events come alone, not wrapped with the name of their stream."""
+        path = urlsplit(self._base).path
+        return path.rstrip("/").endswith("/ws") or "/ws/" in path
+
+    def plan(self) -> tuple[Route | Ignore, ...]:
+        """Return the routes of the streams asked for; other streams are counted as ignored."""
+        routes = _RAW if self.raw else _COMBINED
+        asked: list[Route | Ignore] = []
+        others: list[Route | Ignore] = []
+        for stream, route in routes.items():
+            if stream in self.source.streams:
+                asked.append(route)
+            else:
+                others.append(Ignore(route.marker, Reason.IGNORED_UNSUBSCRIBED))
+        depth = [b"@depth"]
+        if self.raw:
+            depth = [b'"e":"depthUpdate"', b'{"lastUpdateId":']
+            if "bookTicker" in self.source.streams:
+                asked.append(_RAW_SPOT_BOOK_TICKER)
+            else:
+                others.append(Ignore(_RAW_SPOT_BOOK_TICKER.marker, Reason.IGNORED_UNSUBSCRIBED))
+        return (*asked, *(Ignore(marker, Reason.IGNORED_DEPTH) for marker in depth), *others)
+
+    def url(self) -> Secret:
+        """Return the address: the vendor's own, or the one configured (``/stream`` where it has no path)."""
+        parts = urlsplit(self._base)
+        return Secret(urlunsplit(parts._replace(path="/stream")) if parts.path in ("", "/") else self._base)
+
+    def subscribe(self, symbols: Sequence[str]) -> list[bytes]:
+        """Return SUBSCRIBE requests for every stream of every symbol, at most 200 streams each.
+
+        Raises
+        ------
+        ConfigError
+            More streams than a connection may have.
+        """
+        names = list(
+            dict.fromkeys(f"{symbol.lower()}@{stream}" for symbol in symbols for stream in self.source.streams)
+        )
+        self._check_limit(len(names))
+        messages = []
+        for start in range(0, len(names), STREAMS_A_MESSAGE):
+            self._sequence += 1
+            request = _Request("SUBSCRIBE", names[start : start + STREAMS_A_MESSAGE], self._sequence)
+            messages.append(msgspec.json.encode(request))
+        return messages
+
+    def control(self, payload: bytes) -> Control | None:
+        """Read an answer to a request (``result`` or ``error``), or an announcement."""
+        try:
+            answer = self._answers.decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        request = answer.id if isinstance(answer.id, int) else None
+        if answer.error is not None:
+            return Refusal(answer.error.code, answer.error.msg or "", request)
+        if answer.code is not None and answer.msg is not None:
+            return Refusal(answer.code, answer.msg, request)
+        if answer.result is not UNSET and answer.id is not None:
+            return Ack(request)
+        if answer.e == "serverShutdown" or answer.stream == "!serverShutdown":
+            return Notice("the server announces its shutdown; it will close the connection")
+        return None
+
+    def symbol_key(self, symbol: str) -> str:
+        """Return `symbol` in upper case, as it arrives."""
+        return symbol.upper()
+
+    def _default_url(self) -> str:
+        if self._market == "spot":
+            return f"{_SPOT}/stream"
+        if "aggTrade" not in self.source.streams:
+            return f"{_USDM_PUBLIC}/stream"
+        if len(self.source.streams) > 1:
+            raise ConfigError(
+                'source.streams: usdm serves "aggTrade" on another address than its other streams, and a source has '
+                'one connection; take "trade" instead, or run a feed for each'
+            )
+        return f"{_USDM_MARKET}/stream"
+
+    def _check_limit(self, streams: int) -> None:
+        if streams > self._limit:
+            raise ConfigError(
+                f"source.symbols: {streams} streams (symbols times streams) are more than the {self._limit} that one "
+                "connection may have; ask for fewer"
+            )
+
+
+def _is_depth(stream: str) -> bool:
+    """Return whether `stream` is a book stream: ``depth``, ``depth5``, ``depth@100ms``, ..."""
+    name, _, speed = stream.partition("@")
+    return (
+        name.startswith("depth")
+        and name[5:] in ("", "5", "10", "20")
+        and speed in ("", "100ms", "250ms", "500ms", "1000ms")
+    )

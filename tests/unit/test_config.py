@@ -1,0 +1,319 @@
+"""feed.toml: what is accepted, and what a mistake gets told."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from openbell import config, vendors
+from openbell.config import Config, Feed, Source
+from openbell.errors import ConfigError
+from openbell.secret import Secret
+
+TOKEN = "c0ffee-very-secret-c-app"
+
+MINIMAL = """
+[feed]
+name = "cn"
+workers = 2
+
+[source]
+vendor = "alltick"
+token_env = "ALLTICK_TOKEN"
+symbols = ["600519.SH", "000001.SZ", "700.HK"]
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "feed.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    """Return the message with which a configuration is refused; it names the file and nothing secret."""
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        vendors.create(config.load(file).source)
+    message = str(caught.value)
+    assert TOKEN not in message
+    assert caught.value.__cause__ is None
+    return message.removeprefix(f"{file}: ")
+
+
+def test_a_ten_line_alltick_feed_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLTICK_TOKEN", TOKEN)
+    loaded = config.load(write(tmp_path, MINIMAL))
+    assert loaded.feed == Feed(name="cn", workers=2)
+    assert (loaded.feed.symbols_capacity, loaded.feed.ring_capacity) == (16384, 65536)
+    assert (loaded.feed.wait, loaded.feed.overflow, loaded.feed.receivers) == ("adaptive", "block", 1)
+    assert loaded.source.symbols == ("600519.SH", "000001.SZ", "700.HK")
+    assert loaded.source.streams == ("trade",)
+    assert loaded.notes == ()
+    assert vendors.create(loaded.source).name == "alltick"
+
+
+def test_a_binance_feed_needs_no_token(tmp_path: Path) -> None:
+    text = (
+        '[feed]\nname = "x"\n[[source]]\nvendor = "binance"\nsymbols = ["BTCUSDT"]\nstreams = ["trade", "bookTicker"]\n'
+    )
+    loaded = config.load(write(tmp_path, text))
+    assert vendors.create(loaded.source).name == "binance"
+
+
+def test_symbols_come_from_a_text_file_with_comments(tmp_path: Path) -> None:
+    (tmp_path / "codes.txt").write_text("# the index\n600519.SH  # Moutai\n\n  000001.SZ\n600519.SH\n", "utf-8")
+    text = '[feed]\nname = "x"\n[source]\nvendor = "binance"\nsymbols = ["700.HK"]\nsymbols_file = "codes.txt"\n'
+    loaded = config.load(write(tmp_path, text))
+    assert loaded.source.symbols == ("700.HK", "600519.SH", "000001.SZ")
+    assert loaded.notes == ("source.symbols: 1 duplicate dropped, 3 symbols left",)
+
+
+def test_symbols_come_from_the_first_column_of_a_csv_file(tmp_path: Path) -> None:
+    (tmp_path / "codes.csv").write_text('code,name\n"600519.SH","A, B"\n#000002.SZ,x\n000001.SZ,y\n', "utf-8-sig")
+    text = '[feed]\nname = "x"\n[source]\nvendor = "binance"\nsymbols_file = "codes.csv"\n'
+    assert config.load(write(tmp_path, text)).source.symbols == ("600519.SH", "000001.SZ")
+
+
+def test_files_are_looked_for_beside_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text(f"  {TOKEN}\n", "utf-8")
+    file = write(tmp_path, MINIMAL.replace('token_env = "ALLTICK_TOKEN"', 'token_file = "token"'))
+    monkeypatch.chdir("/")
+    found = config.load(os.path.relpath(file, "/")).source.token()
+    assert found is not None
+    assert found.reveal() == TOKEN
+
+
+def test_a_configuration_travels_as_json_without_the_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ALLTICK_TOKEN", TOKEN)
+    loaded = config.load(write(tmp_path, MINIMAL))
+    vendors.create(loaded.source)
+    assert TOKEN.encode() not in loaded.to_json()
+    assert TOKEN not in repr(loaded)
+    assert Config.from_json(loaded.to_json()) == loaded
+
+
+CASES = {
+    "a misspelt key": (
+        MINIMAL.replace("workers", "worker"),
+        "feed.worker: there is no such key; did you mean 'workers'?",
+    ),
+    "a misspelt source key": (
+        MINIMAL.replace("symbols =", "symbol ="),
+        "source.symbol: there is no such key; did you mean 'symbols'?",
+    ),
+    "a key far from any": (MINIMAL + "zzz = 1\n", "source.zzz: there is no such key; the keys are "),
+    "a misspelt table": (MINIMAL.replace("[feed]", "[fed]"), "fed: there is no such key; did you mean 'feed'?"),
+    "a key in the other table": (MINIMAL + "workers = 3\n", "source.workers: this key belongs in the [feed] table"),
+    "no feed": (MINIMAL[MINIMAL.index("[source]") :], "feed: the table is missing; begin with [feed]"),
+    "no source": (MINIMAL[: MINIMAL.index("[source]")], "source: the table is missing; add [source]"),
+    "no name": (MINIMAL.replace('name = "cn"\n', ""), "feed.name: this key is required"),
+    "no vendor": (MINIMAL.replace('vendor = "alltick"\n', ""), "source.vendor: this key is required"),
+    "a value of another type": (
+        MINIMAL.replace("workers = 2", 'workers = "2"'),
+        "feed.workers: must be a whole number, not text in quotes",
+    ),
+    "a fraction": (
+        MINIMAL.replace("workers = 2", "workers = 2.5"),
+        "feed.workers: must be a whole number, not a number",
+    ),
+    "too many workers": (MINIMAL.replace("workers = 2", "workers = 65"), "feed.workers: must be a whole number <= 64"),
+    "no workers": (MINIMAL.replace("workers = 2", "workers = 0"), "feed.workers: must be a whole number >= 1"),
+    "two receivers": (MINIMAL.replace("workers", "receivers"), "feed.receivers: one receiver is all that this version"),
+    "an odd ring": (
+        MINIMAL.replace("workers = 2", "ring_capacity = 1000"),
+        "feed.ring_capacity: 1000 is not a power of two; write 512 or 1024",
+    ),
+    "an unknown wait": (
+        MINIMAL.replace("workers = 2", 'wait = "adaptiv"'),
+        "feed.wait: 'adaptiv' is none of 'adaptive', 'park', 'yield', 'spin'; did you mean 'adaptive'?",
+    ),
+    "an unknown overflow": (
+        MINIMAL.replace("workers = 2", 'overflow = "drop"'),
+        "feed.overflow: 'drop' is none of 'block'",
+    ),
+    "a bad feed name": (MINIMAL.replace('"cn"', '"../cn"'), "feed.name: '../cn' is not a feed name"),
+    "no symbols": (MINIMAL[: MINIMAL.index("symbols")], "source.symbols: no symbol to subscribe to"),
+    "an empty list": (
+        MINIMAL[: MINIMAL.index("symbols")] + "symbols = []",
+        "source.symbols: no symbol to subscribe to",
+    ),
+    "a missing symbols file": (MINIMAL + 'symbols_file = "nope.txt"\n', "source.symbols_file: "),
+    "symbols that are a text": (
+        MINIMAL[: MINIMAL.index("symbols")] + 'symbols = "600519.SH"\n',
+        'source.symbols: must be a list, such as ["a", "b"], not text in quotes',
+    ),
+    "a symbol that is a number": (
+        MINIMAL[: MINIMAL.index("symbols")] + "symbols = [600519]\n",
+        "source.symbols[0]: must be text in quotes, not a whole number",
+    ),
+    "an over-long symbol": (MINIMAL.replace("700.HK", "A" * 32), "takes 32 bytes with its prefix; 31 is the most"),
+    "a symbol with a blank": (MINIMAL.replace("700.HK", "700 HK"), "source.symbols: '700 HK' contains white space"),
+    "a symbol with a NUL": (MINIMAL.replace("700.HK", "7\\u0000"), "contains a NUL character"),
+    "an empty symbol": (MINIMAL.replace("700.HK", ""), "source.symbols: '' is empty"),
+    "a prefix that leaves no room": (MINIMAL + 'prefix = "a-rather-long-prefix-for-it:"\n', "31 is the most"),
+    "no stream": (MINIMAL + "streams = []\n", "source.streams: no stream to subscribe to"),
+    "two sources": (
+        MINIMAL.replace("[source]", "[[source]]") + '[[source]]\nvendor = "binance"\nsymbols = ["A"]\n',
+        "source: this version takes exactly one source, not 2; run one feed for each",
+    ),
+    "a source that is no table": ('source = 1\n[feed]\nname = "x"\n', "source: must be a table"),
+    "the token itself": (MINIMAL + f'token = "{TOKEN}"\n', "source.token: a token does not belong in this file"),
+    "the token as an API key": (
+        MINIMAL + f'api_key = "{TOKEN}"\n',
+        "source.api_key: a token does not belong in this file",
+    ),
+    "the token as its variable's name": (
+        MINIMAL.replace("ALLTICK_TOKEN", TOKEN),
+        "source.token_env: this is not the name of an environment variable",
+    ),
+    "the token in the address": (
+        MINIMAL + f'url = "wss://quote.example/x?token={TOKEN}"\n',
+        "source.url: a token or password does not belong in the configuration",
+    ),
+    "a password in the address": (
+        MINIMAL + f'url = "wss://me:{TOKEN}@quote.example/"\n',
+        "source.url: a token or password",
+    ),
+    "a token in the clear": (
+        MINIMAL + 'url = "ws://quote.example/"\n',
+        "source.url: ws:// sends everything in the clear",
+    ),
+    "an address of another kind": (
+        MINIMAL + 'url = "https://quote.example/"\n',
+        "source.url: a WebSocket address is needed",
+    ),
+    "no address": (MINIMAL + 'url = "wss://[::1/"\n', "source.url: this is not an address"),
+    "a port that is none": (MINIMAL + 'url = "wss://quote.example:http/"\n', "source.url: this is not an address"),
+    "two places for the token": (
+        MINIMAL + 'token_file = "x"\n',
+        "source.token_env, source.token_file: give one of them",
+    ),
+    "no token": (MINIMAL.replace('token_env = "ALLTICK_TOKEN"\n', ""), "source.token_env: alltick needs a token"),
+    "a misspelt vendor": (
+        MINIMAL.replace('"alltick"', '"altick"'),
+        "source.vendor: no vendor is called 'altick'; did you",
+    ),
+    "no TOML": ("[feed\n", "this is not TOML: "),
+    "a token in broken TOML": (f"token = {TOKEN}\n", "this is not TOML: "),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CASES.values(), ids=[name.replace(" ", "-") for name in CASES])
+def test_a_mistake_is_explained_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
+    message = refusal(tmp_path, text)
+    if expected.startswith(("takes", "contains", "31")):
+        assert expected in message
+    else:
+        assert message.startswith(expected)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nope\.toml: there is no such file"):
+        config.load(tmp_path / "nope.toml")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "feed.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"feed\.toml: is not UTF-8 text \(byte 0\)"):
+        config.load(file)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.load(tmp_path)
+
+
+def test_an_unset_token_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALLTICK_TOKEN", raising=False)
+    source = Source(vendor="alltick", symbols=("A",), token_env="ALLTICK_TOKEN")
+    with pytest.raises(ConfigError, match="environment variable ALLTICK_TOKEN is not set"):
+        source.token()
+
+
+def test_a_token_written_as_the_variables_name_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "deadbeefc0ffee"
+    monkeypatch.delenv(token, raising=False)
+    with pytest.raises(ConfigError) as caught:
+        Source(vendor="alltick", symbols=("A",), token_env=token).token()
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "two words", "line\nbreak", "caf\u00e9"])
+def test_a_token_file_without_a_token_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(content, "utf-8")
+    with pytest.raises(ConfigError, match=r"source\.token_file") as caught:
+        Source(vendor="alltick", symbols=("A",), token_file=str(file)).token()
+    assert not content or content not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("ws://127.0.0.1:80/x", True),
+        ("ws://127.9.9.9/x", True),
+        ("ws://localhost/x", True),
+        ("ws://[::1]:9/x", True),
+        ("wss://quote.example/x", True),
+        ("ws://10.0.0.1/x", False),
+        ("ws://localhost.evil.example/x", False),
+        ("ws://127.0.0.1.evil.example/x", False),
+    ],
+)
+def test_plain_ws_is_for_this_machine_alone(url: str, allowed: bool) -> None:
+    if allowed:
+        Source(vendor="binance", symbols=("A",), url=url)
+    else:
+        with pytest.raises(ConfigError):
+            Source(vendor="binance", symbols=("A",), url=url)
+        assert Source(vendor="binance", symbols=("A",), url=url, insecure=True).url == url
+
+
+def test_a_secret_shows_itself_only_when_asked() -> None:
+    secret = Secret(TOKEN)
+    assert secret.reveal() == TOKEN
+    for shown in (
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret!r:>20}",
+        f"{[secret]}",
+        f"{Source.__name__} {secret}",
+    ):
+        assert TOKEN not in shown
+    assert secret == Secret(TOKEN)
+    assert secret != Secret("other")
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    with pytest.raises(TypeError):
+        msgspec.json.encode(secret)
+
+
+def test_every_key_is_described_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
+    feed, _, source = page.partition("## `[source]`")
+    for part, kind in ((feed, Feed), (source, Source)):
+        for field in msgspec.structs.fields(kind):
+            row = next((line for line in part.splitlines() if line.startswith(f"| `{field.name}` |")), None)
+            assert row is not None, f"{kind.__name__}.{field.name} is not in docs/configuration.md"
+            if field.default is not msgspec.NODEFAULT and field.default is not None:
+                value = field.default
+                shown = (
+                    str(value).lower()
+                    if isinstance(value, bool)
+                    else f'"{value}"'
+                    if isinstance(value, str)
+                    else str(list(value)).replace("'", '"')
+                    if isinstance(value, tuple)
+                    else str(value)
+                )
+                assert f"`{shown}`" in row, f"{row} does not say that the default is {shown}"
+
+
+def test_the_documentation_describes_no_key_that_does_not_exist() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
+    named = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    assert named <= {*Feed.__struct_fields__, *Source.__struct_fields__}

@@ -1,0 +1,861 @@
+"""One connection's life against a real WebSocket server: subscribe, keep alive, die, come back; and tell no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import random
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import uvloop
+from picows import (
+    WSCloseCode,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
+
+from openbell.config import Source
+from openbell.monitor.control import ConnectionState
+from openbell.reasons import Reason
+from openbell.receiver.backoff import Backoff
+from openbell.receiver.connection import Connection
+from openbell.receiver.listeners import Hooks
+from openbell.receiver.timing import Timing
+from openbell.record import GapReason, Kind
+from openbell.secret import Secret
+from openbell.vendors import Ack, Control, Field, HeartbeatAck, Notice, Op, Refusal, Route, Vendor
+
+TOKEN = "c0ffee-very/secret-c-app"
+TLS = Path(__file__).parent / "tls"
+QUICK = Timing(backoff_first_s=0.01, backoff_longest_s=0.05, ack_s=0.15, handshake_s=1.0, connect_s=2.0, stop_s=1.0)
+
+
+# ---- stand-ins ----
+
+
+class Tick(msgspec.Struct):
+    symbol: str
+    price: float
+
+
+class ToyVendor(Vendor):
+    """A small dialect: answers begin with a word."""
+
+    name = "toy"
+    min_reconnect_s = 0.0
+
+    def __init__(self, source: Source, batches: int = 1) -> None:
+        super().__init__(source)
+        self.batches = batches
+        self.beats = itertools.count(1)
+
+    def plan(self) -> tuple[Route, ...]:
+        fields = (Field("symbol", Op.SYMBOL), Field("price", Op.PRICE, target="a"))
+        return (Route("tick", Kind.TRADE, Tick, Tick, "", False, fields),)
+
+    def url(self) -> Secret:
+        return Secret(f"{self.source.url}?token={TOKEN.replace('/', '%2F')}")
+
+    def secret(self) -> Secret:
+        return Secret(TOKEN)
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Authorization", f"Bearer {TOKEN}")]
+
+    def subscribe(self, symbols: Sequence[str]) -> list[bytes]:
+        return [b'{"subscribe":%d}' % number for number in range(self.batches)]
+
+    def heartbeat(self) -> bytes:
+        return b'{"beat":%d}' % next(self.beats)
+
+    def control(self, payload: bytes) -> Control | None:
+        said = json.loads(payload)
+        if not isinstance(said, dict):
+            return None
+        if "ack" in said:
+            return Ack(said["ack"])
+        if "alive" in said:
+            return HeartbeatAck()
+        if "error" in said:
+            return Refusal(7, said["error"], said.get("request"))
+        return Notice(said["notice"]) if "notice" in said else None
+
+
+class PyListener(WSListener):
+    """What the compiled frame listener does, in Python, for one route."""
+
+    published = 0
+
+    def __init__(self, hooks: Hooks, block: Receiver, made: list[PyListener]) -> None:
+        self.hooks = hooks
+        self.block = block
+        self.gaps: list[tuple[int, int]] = []
+        self.counted: list[Reason] = []
+        self.waiting = 0
+        self.calls: list[str] = []
+        self.close = (1006, "")
+        made.append(self)
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+        self.hooks.on_connected(transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self.block.frames += 1
+        if frame.msg_type == WSMsgType.CLOSE:
+            self.close = (int(frame.get_close_code().value), frame.get_close_reason() or "")
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+        elif frame.msg_type == WSMsgType.TEXT:
+            payload = frame.get_payload_as_bytes()
+            if payload == b'{"symbol":"P","price":1}':
+                self.waiting = 20
+                self.hooks.on_pressure()
+            if payload.startswith(b'{"symbol"'):
+                PyListener.published += 1
+            else:
+                self.hooks.fallback(self, payload, 0)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.hooks.on_disconnected(*self.close)
+
+    def publish_event(self, route_index: int, event: msgspec.Struct) -> int:
+        PyListener.published += 1
+        return -1
+
+    def count(self, reason: int, n: int = 1) -> None:
+        self.counted += [Reason(reason)] * n
+
+    def count_control(self) -> None:
+        self.calls.append("control")
+
+    @property
+    def records_published(self) -> int:
+        return PyListener.published
+
+    def publish(self) -> None:
+        self.calls.append("publish")
+
+    def drain(self) -> int:
+        self.waiting = max(0, self.waiting - 1)
+        if not self.waiting and "drained" not in self.calls:
+            self.calls.append("drained")
+        return self.waiting
+
+    def publish_gap(self, reason: int, count: int) -> None:
+        self.gaps.append((reason, count))
+
+
+class Receiver:
+    """The receiver's counters."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.added: dict[str, int] = {}
+
+    def add(self, name: str, count: int = 1) -> None:
+        self.added[name] = self.added.get(name, 0) + count
+
+
+class Block(Receiver):
+    """The connection's counters, with every state it was ever in."""
+
+    symbols = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: list[ConnectionState] = []
+        self.times: list[str] = []
+
+    def set_state(self, state: ConnectionState) -> None:
+        self.states.append(state)
+
+    def set_time(self, name: str) -> None:
+        self.times.append(name)
+
+
+class Visitor(WSListener):
+    """The server's end of one connection: notes what came, and does what the test says."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.received: list[tuple[float, bytes]] = []
+        self.closed: tuple[int, str] | None = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+        self.server.visitors.append(self)
+        self.server.on_connect(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.CLOSE:
+            self.closed = (int(frame.get_close_code().value), frame.get_close_reason() or "")
+            transport.disconnect()
+        elif frame.msg_type == WSMsgType.TEXT:
+            self.received.append((time.monotonic(), frame.get_payload_as_bytes()))
+            self.server.on_message(self, self.received[-1][1])
+
+    def say(self, text: str) -> None:
+        self.transport.send(WSMsgType.TEXT, text)
+
+
+class Server:
+    """A WebSocket server on a port of its own on loopback."""
+
+    def __init__(self) -> None:
+        self.visitors: list[Visitor] = []
+        self.requests: list[tuple[float, WSUpgradeRequest]] = []
+        self.refusal: WSUpgradeResponse | None = None
+        self.on_connect: Callable[[Visitor], None] = lambda visitor: None
+        self.on_message: Callable[[Visitor, bytes], None] = self.acknowledge
+        self.port = 0
+
+    def acknowledge(self, visitor: Visitor, payload: bytes) -> None:
+        said = json.loads(payload)
+        visitor.say(json.dumps({"ack": said["subscribe"]} if "subscribe" in said else {"alive": said["beat"]}))
+
+    def let_in(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener:
+        self.requests.append((time.monotonic(), request))
+        if self.refusal is not None:
+            return WSUpgradeResponseWithListener(self.refusal, None)
+        return Visitor(self)
+
+    async def start(self, **options: Any) -> asyncio.Server:
+        # The server's end is not ours: what it logs about a handshake is the vendor's business.
+        options["logger_name"] = unseen = logging.getLogger("test_connection.server")
+        unseen.disabled = True
+        unseen.setLevel(logging.CRITICAL)
+        server = await ws_create_server(self.let_in, "127.0.0.1", 0, **options)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+
+class Scene:
+    """A server, and a connection to it that runs."""
+
+    def __init__(self, timing: Timing = QUICK) -> None:
+        self.timing = timing
+        self.server = Server()
+        self.block = Block()
+        self.receiver = Receiver()
+        self.made: list[PyListener] = []
+        self.options: dict[str, Any] = {}
+        self.source: dict[str, Any] = {}
+        self.scheme, self.host = "ws", "127.0.0.1"
+        self.vendor: Callable[[Source], Vendor] = ToyVendor
+        self.connection: Connection
+
+    async def play(self, act: Callable[[Scene], Awaitable[None]]) -> None:
+        """Start server and connection, let `act` happen, and end both; nothing may be left over."""
+        before = asyncio.all_tasks()
+        listening = await self.server.start(**self.options)
+        url = f"{self.scheme}://{self.host}:{self.server.port}/feed"
+        source = Source(**({"vendor": "toy", "symbols": ("A", "B"), "url": url} | self.source))
+        self.connection = Connection(
+            source, self.vendor(source), lambda hooks: PyListener(hooks, self.receiver, self.made), self.block,
+            self.receiver, self.timing,
+        )  # fmt: skip
+        running = asyncio.create_task(self.connection.run())
+        try:
+            await act(self)
+            assert not running.done() or running.exception() is None
+        finally:
+            await asyncio.wait_for(self.connection.stop(), 5)
+            await asyncio.wait_for(running, 5)
+            listening.close()
+            for visitor in self.server.visitors:
+                visitor.transport.disconnect(graceful=False)
+            await asyncio.sleep(0)
+        assert self.connection.state is ConnectionState.DOWN
+        left = asyncio.all_tasks() - before
+        assert not left, f"tasks left over: {left}"
+
+    async def until(self, true: Callable[[], object], what: str = "") -> None:
+        """Wait for a condition, for 5 s at most."""
+        deadline = time.monotonic() + 5
+        while not true():
+            assert time.monotonic() < deadline, f"waited in vain for {what}; states {self.block.states}"
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[[Awaitable[None]], None]:
+    def runner(act: Awaitable[None]) -> None:
+        escaped: list[dict[str, object]] = []
+        factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+        with asyncio.Runner(loop_factory=factory) as runs:
+            runs.get_loop().set_exception_handler(lambda loop, context: escaped.append(context))
+            runs.run(asyncio.wait_for(act, 20))
+        # The server's end of a TLS handshake that we refused; nothing of ours may get here.
+        assert [context for context in escaped if context["message"] != "SSL handshake failed"] == []
+
+    return runner
+
+
+Run = Callable[[Awaitable[None]], None]
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Every test here runs with all logs on, picows' dump of the handshake included; none may show the token."""
+    caplog.set_level(1)
+    yield
+    for entry in caplog.get_records("call"):
+        text = logging.Formatter().format(entry)
+        assert "secret-c-app" not in text, text
+
+
+def state_names(block: Block) -> list[str]:
+    return [state.name for state in block.states]
+
+
+# ---- subscribing and staying alive ----
+
+
+def test_it_subscribes_in_batches_with_pauses_and_is_live_once_all_are_acknowledged(run: Run) -> None:
+    scene = Scene()
+    scene.vendor = lambda source: ToyVendor(source, batches=4)
+    ToyVendor.pause_between_messages_s = 0.05
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        (visitor,) = scene.server.visitors
+        assert [payload for _, payload in visitor.received] == [b'{"subscribe":%d}' % n for n in range(4)]
+        times = [at for at, _ in visitor.received]
+        assert all(later - earlier >= 0.045 for earlier, later in itertools.pairwise(times))
+
+    try:
+        run(scene.play(act))
+    finally:
+        ToyVendor.pause_between_messages_s = 0.0
+    assert state_names(scene.block) == ["CONNECTING", "SUBSCRIBING", "LIVE", "DOWN"]
+    assert scene.block.added == {"connects": 1, "acks": 4}
+    assert scene.block.symbols == 2
+    assert "last_ack_ns" in scene.block.times
+
+
+def test_the_handshake_carries_token_and_headers(run: Run) -> None:
+    scene = Scene()
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.server.requests, "a request")
+        (_, request) = scene.server.requests[0]
+        assert request.path == b"/feed?token=c0ffee-very%2Fsecret-c-app"
+        assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+
+    run(scene.play(act))
+
+
+def test_heartbeats_are_sent_and_their_answers_noted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ToyVendor, "heartbeat_interval_s", 0.03)
+    scene = Scene()
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.block.times.count("last_ack_ns") >= 4, "three heartbeats")
+        beats = [payload for _, payload in scene.server.visitors[0].received[1:4]]
+        assert beats == [b'{"beat":1}', b'{"beat":2}', b'{"beat":3}']
+
+    run(scene.play(act))
+    assert state_names(scene.block) == ["CONNECTING", "SUBSCRIBING", "LIVE", "DOWN"]
+
+
+def test_a_subscription_without_answer_is_counted_and_told(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    scene.vendor = lambda source: ToyVendor(source, batches=2)
+    scene.server.on_message = lambda visitor, payload: None
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.block.added.get("errors"), "an error")
+        assert scene.connection.state is ConnectionState.SUBSCRIBING
+
+    run(scene.play(act))
+    assert scene.block.added["errors"] == 2
+    assert "2 of 2 subscription requests were not answered within 0.15 s" in caplog.text
+
+
+def test_data_makes_it_live_even_where_nobody_acknowledges(run: Run) -> None:
+    scene = Scene(replace(QUICK, idle_s=0.1, ack_s=60.0))
+    scene.server.on_message = lambda visitor, payload: visitor.say('{"symbol":"A","price":1.5}')
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        assert "last_frame_ns" in scene.block.times
+
+    run(scene.play(act))
+    assert "acks" not in scene.block.added
+
+
+def test_what_the_vendor_refuses_is_counted_and_told_without_secrets(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(replace(QUICK, idle_s=0.1))
+    scene.server.on_message = lambda visitor, payload: visitor.say(
+        json.dumps({"error": f"no such plan for {TOKEN}\nnext line", "request": 1})
+    )
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.block.added.get("errors"), "an error")
+        await asyncio.sleep(0.2)
+        assert scene.connection.state is ConnectionState.SUBSCRIBING, "a refusal is no success"
+
+    run(scene.play(act))
+    assert "the vendor reports error 7: 'no such plan for ***\\nnext line'" in caplog.text
+    assert "not answered" not in caplog.text
+
+
+def test_notices_are_logged(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    scene.server.on_connect = lambda visitor: visitor.say('{"notice":"closing at noon"}')
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: "closing at noon" in caplog.text, "the notice")
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+
+    run(scene.play(act))
+
+
+# ---- the end of a connection, and the next ----
+
+
+def test_a_closed_connection_is_reopened_and_the_gap_is_told_once_data_had_flowed(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene()
+
+    def greet(visitor: Visitor) -> None:
+        if len(scene.server.visitors) == 1:
+            visitor.say('{"symbol":"A","price":1.5}')
+        if len(scene.server.visitors) <= 2:
+            visitor.transport.send_close(WSCloseCode.TRY_AGAIN_LATER, b"maintenance")
+
+    scene.server.on_connect = greet
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: len(scene.made) == 3, "a third connection")
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+
+    run(scene.play(act))
+    assert [listener.gaps for listener in scene.made] == [[(GapReason.DISCONNECT, -1)], [], []]
+    assert scene.server.visitors[0].closed == (1013, ""), "a CLOSE is answered by a CLOSE"
+    assert scene.block.added["connects"] == 3
+    assert scene.block.added["disconnects"] == 2
+    assert "closed with code 1013 'maintenance'" in caplog.text
+    assert state_names(scene.block).count("DOWN") == 3
+
+
+def test_a_connection_that_is_simply_cut_is_reopened(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+
+    def cut(visitor: Visitor) -> None:
+        if len(scene.server.visitors) == 1:
+            visitor.transport.disconnect(graceful=False)
+
+    scene.server.on_connect = cut
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+
+    run(scene.play(act))
+    assert scene.block.added["connects"] + scene.block.added.get("errors", 0) == 2
+
+
+def test_a_refused_handshake_is_told_with_its_status_and_tried_again(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene()
+    body = f'{{"msg":"token {TOKEN} is invalid","ret":401}}'.encode()
+    scene.server.refusal = WSUpgradeResponse.create_error_response(HTTPStatus.UNAUTHORIZED, body)
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: len(scene.server.requests) >= 3, "three attempts")
+        scene.server.refusal = None
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+
+    run(scene.play(act))
+    assert "the handshake was refused: HTTP 401 Unauthorized" in caplog.text
+    assert "token *** is invalid" in caplog.text
+    assert scene.block.added["errors"] >= 3
+
+
+def test_a_redirect_is_not_followed_with_the_token(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    scene.server.refusal = WSUpgradeResponse.create_redirect_response(302, f"/elsewhere?token={TOKEN}")
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: len(scene.server.requests) >= 2, "two attempts")
+
+    run(scene.play(act))
+    assert {request.path.split(b"?")[0] for _, request in scene.server.requests} == {b"/feed"}
+    assert "HTTP 302 Found" in caplog.text
+
+
+def test_a_server_that_is_not_there_is_tried_again_and_stop_does_not_wait(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(Timing(backoff_first_s=30.0))
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    scene.source = {"url": f"ws://127.0.0.1:{port}/feed"}
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.DOWN, "DOWN")
+
+    began = time.monotonic()
+    run(scene.play(act))
+    assert time.monotonic() - began < 3, "stop interrupts the pause before the next attempt"
+    assert "cannot connect: ConnectionRefusedError" in caplog.text
+    assert scene.block.added == {"errors": 1}
+
+
+def test_a_server_that_never_answers_the_handshake_is_given_up(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(Timing(backoff_first_s=0.01, handshake_s=0.1, connect_s=1.0))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        scene.source = {"url": f"ws://127.0.0.1:{silent.getsockname()[1]}/feed"}
+
+        async def act(scene: Scene) -> None:
+            await scene.until(lambda: scene.block.added.get("errors", 0) >= 2, "two attempts")
+
+        run(scene.play(act))
+    assert "cannot connect: no answer in time" in caplog.text
+
+
+def test_stop_during_the_handshake_does_not_wait_for_it(run: Run) -> None:
+    scene = Scene(Timing(handshake_s=30.0, connect_s=30.0))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        scene.source = {"url": f"ws://127.0.0.1:{silent.getsockname()[1]}/feed"}
+
+        async def act(scene: Scene) -> None:
+            await asyncio.sleep(0.1)
+
+        began = time.monotonic()
+        run(scene.play(act))
+    assert time.monotonic() - began < 3
+    assert state_names(scene.block) == ["CONNECTING", "DOWN"]
+
+
+def test_a_message_beyond_the_limit_is_counted_and_ends_the_connection(run: Run) -> None:
+    scene = Scene()
+    scene.source = {"max_message_bytes": 1024}
+
+    def flood(visitor: Visitor) -> None:
+        if len(scene.server.visitors) == 1:
+            visitor.say("x" * 5000)
+
+    scene.server.on_connect = flood
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.block.added.get("disconnects"), "a disconnect")
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+
+    run(scene.play(act))
+    assert scene.made[0].counted == [Reason.TOO_LARGE]
+    assert scene.server.visitors[0].closed is not None
+    assert scene.server.visitors[0].closed[0] == 1009
+
+
+def test_a_mistake_in_a_vendors_code_costs_an_attempt_not_the_receiver(
+    run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene()
+    good = ToyVendor.subscribe
+    calls = itertools.count()
+
+    def subscribe(self: ToyVendor, symbols: Sequence[str]) -> list[bytes]:
+        if next(calls) == 0:
+            raise LookupError(f"no entry for {TOKEN}")
+        return good(self, symbols)
+
+    monkeypatch.setattr(ToyVendor, "subscribe", subscribe)
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+
+    run(scene.play(act))
+    assert "unexpected LookupError at" in caplog.text
+    assert "test_connection.py" in caplog.text
+    assert scene.block.added["connects"] == 2
+
+
+# ---- liveness ----
+
+
+IMPATIENT = replace(QUICK, idle_s=0.1, idle_reply_s=0.1)
+
+
+def test_silence_is_asked_about_and_an_answer_to_the_ping_is_enough(run: Run) -> None:
+    scene = Scene(IMPATIENT)
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.block.states.count(ConnectionState.STALE) >= 2, "STALE twice")
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE again")
+
+    run(scene.play(act))
+    assert scene.block.added["connects"] == 1
+
+
+def test_a_connection_that_answers_no_ping_is_dropped(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(IMPATIENT)
+    scene.options = {"enable_auto_pong": False}
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.block.added.get("connects", 0) >= 2, "a second connection")
+
+    run(scene.play(act))
+    assert ConnectionState.STALE in scene.block.states
+    assert "not even an answer to a ping" in caplog.text
+
+
+# ---- back-pressure ----
+
+
+def test_reading_pauses_while_records_wait_and_the_time_is_counted(run: Run) -> None:
+    scene = Scene(replace(IMPATIENT, drain_s=0.03))
+    scene.options = {"enable_auto_pong": False}
+    before = PyListener.published
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        (visitor,) = scene.server.visitors
+        visitor.say('{"symbol":"P","price":1}')
+        await scene.until(lambda: scene.made[0].waiting, "pressure")
+        visitor.say('{"symbol":"A","price":1}')
+        await asyncio.sleep(0.1)
+        assert PyListener.published == before + 1, "nothing is read while records wait"
+        assert not scene.made[0].transport.underlying_transport.is_reading()
+        await scene.until(lambda: PyListener.published == before + 2, "reading again")
+        # 20 steps of 0.03 s: longer than silence is borne, but the silence was our own.
+        assert ConnectionState.STALE not in scene.block.states
+
+    run(scene.play(act))
+    assert scene.receiver.added["paused_ns"] >= 0.4e9
+    assert scene.made[0].gaps == []
+
+
+def test_what_waits_goes_into_the_rings_before_the_gap_of_a_disconnect(run: Run) -> None:
+    scene = Scene()
+
+    def greet(visitor: Visitor) -> None:
+        if len(scene.server.visitors) == 1:
+            visitor.say('{"symbol":"P","price":1}')
+            visitor.transport.disconnect()
+
+    scene.server.on_connect = greet
+    waiting: list[int] = []
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.block.added.get("connects"), "a connection")
+        first = scene.made[0]
+        tell = first.publish_gap
+
+        def gap(reason: int, count: int) -> None:
+            waiting.append(first.waiting)
+            tell(reason, count)
+
+        first.publish_gap = gap  # type: ignore[method-assign]
+        await scene.until(lambda: scene.block.added["connects"] == 2, "a second connection")
+
+    run(scene.play(act))
+    assert waiting == [0]
+    assert scene.made[0].gaps == [(GapReason.DISCONNECT, -1)]
+
+
+def test_stop_empties_the_side_queue_publishes_and_says_goodbye(run: Run) -> None:
+    scene = Scene()
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        scene.made[0].calls.clear()
+        scene.made[0].waiting = 10
+        await scene.connection.stop()
+        await scene.until(lambda: scene.server.visitors[0].closed, "a CLOSE frame")
+
+    run(scene.play(act))
+    assert scene.made[0].calls[:2] == ["drained", "publish"]
+    assert scene.made[0].gaps == []
+    assert scene.server.visitors[0].closed == (1001, "")
+    assert len(scene.server.requests) == 1
+
+
+def test_stop_empties_the_side_queue_of_a_connection_that_ended_at_the_same_moment(run: Run) -> None:
+    scene = Scene()
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        scene.made[0].calls.clear()
+        scene.made[0].waiting = 50
+        scene.made[0].transport.disconnect(graceful=False)
+        await scene.connection.stop()
+
+    run(scene.play(act))
+    assert "drained" in scene.made[0].calls
+    assert scene.made[0].waiting == 0
+
+
+def test_stop_does_not_wait_for_ever_for_a_worker_that_takes_nothing(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(replace(QUICK, stop_s=0.1))
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        scene.made[0].drain = lambda: 7  # type: ignore[method-assign]
+        began = time.monotonic()
+        await scene.connection.stop()
+        assert time.monotonic() - began < 1
+
+    run(scene.play(act))
+    assert "7 records were still waiting" in caplog.text
+
+
+# ---- the socket ----
+
+
+def test_the_receive_buffer_is_as_large_as_configured(run: Run) -> None:
+    scene = Scene()
+    scene.source = {"receive_buffer_bytes": 32768}
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        made = scene.made[0].transport.underlying_transport.get_extra_info("socket")
+        # Linux doubles the number, to have room for its own bookkeeping.
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) in (32768, 65536)
+
+    run(scene.play(act))
+
+
+def tls_server(certificate: str, newest: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if newest is not None:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = newest
+    context.load_cert_chain(TLS / certificate)
+    return context
+
+
+@pytest.mark.parametrize("buffer_bytes", [0, 65536], ids=["plain", "own socket"])
+def test_a_trusted_certificate_for_the_right_host_is_accepted(
+    run: Run, monkeypatch: pytest.MonkeyPatch, buffer_bytes: int
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "localhost.pem"))
+    scene = Scene()
+    scene.source = {"receive_buffer_bytes": buffer_bytes}
+    scene.scheme, scene.host = "wss", "localhost"
+    scene.options = {"ssl": tls_server("localhost.pem")}
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+
+    run(scene.play(act))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "trusted", "host", "newest", "said"),
+    [
+        ("localhost.pem", None, "localhost", None, "not to be trusted: 'self"),
+        ("localhost.pem", "localhost.pem", "127.0.0.1", None, "not to be trusted: 'IP address mismatch"),
+        ("expired.pem", "expired.pem", "localhost", None, "not to be trusted: 'certificate has expired'"),
+        ("localhost.pem", "localhost.pem", "localhost", ssl.TLSVersion.TLSv1_1, "cannot connect: "),
+    ],
+    ids=["self-signed", "wrong host", "expired", "old TLS"],
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_what_cannot_be_verified_is_refused_before_the_token_is_sent(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    certificate: str,
+    trusted: str | None,
+    host: str,
+    newest: ssl.TLSVersion | None,
+    said: str,
+) -> None:
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(TLS / trusted))
+    scene = Scene()
+    scene.scheme, scene.host = "wss", host
+    scene.options = {"ssl": tls_server(certificate, newest)}
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.block.added.get("errors", 0) >= 2, "two attempts")
+
+    run(scene.play(act))
+    assert said in caplog.text
+    assert scene.server.requests == []
+    assert "connects" not in scene.block.added
+
+
+# ---- pauses between attempts ----
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    backoff = Backoff(1.0, 30.0, spread=0.0)
+    assert [backoff.next_s() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    backoff.reset()
+    assert backoff.next_s() == 1
+
+
+def test_pauses_are_spread_and_never_shorter_than_the_vendor_allows() -> None:
+    chance = random.Random(7).random
+    backoff = Backoff(1.0, 30.0, shortest_s=3.0, spread=0.25, chance=chance)
+    first = [backoff.next_s() for _ in range(2)]
+    assert all(3.0 <= pause < 3.75 for pause in first)
+    assert first[0] != first[1]
+    rest = [backoff.next_s() for _ in range(2000)]
+    assert all(3.0 <= pause < 37.5 for pause in rest)
+    assert max(rest) - min(rest[10:]) > 5
+
+
+def test_attempts_keep_the_vendors_distance(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ToyVendor, "min_reconnect_s", 0.15)
+    scene = Scene()
+    scene.server.on_connect = lambda visitor: visitor.transport.disconnect(graceful=False)
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: len(scene.server.requests) >= 4, "four attempts")
+
+    run(scene.play(act))
+    times = [at for at, _ in scene.server.requests]
+    assert all(later - earlier >= 0.149 for earlier, later in itertools.pairwise(times))
+
+
+def test_pauses_grow_with_failures_and_begin_anew_after_a_stable_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(replace(QUICK, backoff_first_s=0.02, backoff_longest_s=1.0, stable_s=0.1))
+
+    def visit(visitor: Visitor) -> None:
+        if len(scene.server.visitors) == 4:
+            asyncio.get_running_loop().call_later(0.15, visitor.transport.disconnect)
+        else:
+            visitor.transport.disconnect(graceful=False)
+
+    scene.server.on_connect = visit
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: len(scene.server.requests) >= 5, "five attempts")
+
+    run(scene.play(act))
+    times = [at for at, _ in scene.server.requests]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert pauses[0] >= 0.02
+    assert pauses[1] >= 0.04
+    assert pauses[2] >= 0.08
+    assert 0.15 + 0.02 <= pauses[3] < 0.15 + 0.08, "after a stable connection the pause is the first one again"

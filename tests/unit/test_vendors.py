@@ -1,0 +1,304 @@
+"""Finding a vendor, and what the two built-in ones ask and understand."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from openbell.core.plan import Plan
+
+from openbell import vendors
+from openbell.config import Source
+from openbell.errors import ConfigError, VendorError
+from openbell.reasons import Reason
+from openbell.vendors import Ack, Control, HeartbeatAck, Ignore, Notice, Refusal, Route
+from openbell.vendors.alltick import AllTick
+from openbell.vendors.binance import Binance
+
+TOKEN = "c0ffee-very/secret-c-app"
+
+
+@pytest.fixture
+def alltick(monkeypatch: pytest.MonkeyPatch) -> AllTick:
+    monkeypatch.setenv("ALLTICK_TOKEN", TOKEN)
+    return AllTick(Source(vendor="alltick", symbols=("600519.SH", "700.HK"), token_env="ALLTICK_TOKEN"))
+
+
+def binance(
+    *streams: str, symbols: tuple[str, ...] = ("BTCUSDT",), market: str | None = None, **more: object
+) -> Binance:
+    return Binance(Source(vendor="binance", symbols=symbols, streams=streams, market=market, **more))  # type: ignore[arg-type]
+
+
+# ---- the registry ----
+
+
+def test_built_in_vendors_are_found_by_name() -> None:
+    assert vendors.load("alltick") is AllTick
+    assert vendors.load("binance") is Binance
+
+
+def test_a_vendor_of_ones_own_is_found_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_vendor_found.py").write_text(
+        "from openbell.vendors.binance import Binance\nclass Mine(Binance):\n    name = 'mine'\n", "utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    source = Source(vendor="my_vendor_found:Mine", symbols=("BTCUSDT",))
+    assert vendors.create(source).name == "mine"
+
+
+def test_an_installed_vendor_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = tmp_path / "my_vendor-1.0.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: my-vendor\nVersion: 1.0\n", "utf-8")
+    (meta / "entry_points.txt").write_text("[openbell.vendors]\nmine = openbell.vendors.binance:Binance\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert vendors.load("mine") is Binance
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ("", "no_such_module_here:X", "no module 'no_such_module_here'; is its folder on PYTHONPATH"),
+        ("", "my_broken:Nothing", "module 'my_broken' has no 'Nothing'"),
+        ("class Thing: pass\n", "my_broken:Thing", "is not a subclass of openbell.vendors.Vendor"),
+        ("def broken(:\n", "my_broken:X", "cannot be imported"),
+        ("import no_such_module_there\n", "my_broken:X", "no module 'no_such_module_there'"),
+        (
+            "import openbell.vendors as v\nclass X(v.Vendor): pass\n",
+            "my_broken:X",
+            "does not define control, plan, subscribe",
+        ),
+    ],
+)
+def test_a_broken_vendor_is_told_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, name: str, said: str
+) -> None:
+    (tmp_path / "my_broken.py").write_text(text, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_broken", raising=False)
+    with pytest.raises(VendorError, match=said):
+        vendors.load(name)
+    monkeypatch.delitem(sys.modules, "my_broken", raising=False)
+
+
+# ---- the plans ----
+
+
+@pytest.mark.parametrize(
+    "vendor",
+    [
+        AllTick(Source(vendor="alltick", symbols=("A",), url="ws://127.0.0.1:1/")),
+        binance("trade"),
+        binance("aggTrade", "bookTicker", "depth@100ms"),
+        binance("trade", "bookTicker", market="usdm"),
+        binance("trade", "bookTicker", "depth", url="wss://stream.binance.com/ws"),
+    ],
+    ids=["alltick", "one stream", "combined", "futures", "raw"],
+)
+def test_every_plan_compiles(vendor: vendors.Vendor) -> None:
+    Plan(vendor.plan())
+
+
+# ---- AllTick ----
+
+
+def test_alltick_subscribes_to_all_symbols_in_one_message(alltick: AllTick) -> None:
+    messages = alltick.subscribe([f"{n:06d}.SZ" for n in range(3000)])
+    assert len(messages) == 1
+    request = json.loads(messages[0])
+    assert set(request) == {"cmd_id", "seq_id", "trace", "data"}
+    assert request["cmd_id"] == 22004
+    assert 0 < len(request["trace"]) <= 64
+    assert request["data"]["symbol_list"][0] == {"code": "000000.SZ"}
+    assert len(request["data"]["symbol_list"]) == 3000
+
+
+def test_alltick_numbers_its_requests_and_sends_heartbeats_as_documented(alltick: AllTick) -> None:
+    first, second = json.loads(alltick.heartbeat()), json.loads(alltick.heartbeat())
+    assert first["cmd_id"] == 22000
+    assert first["data"] == {}
+    assert (first["seq_id"], second["seq_id"]) == (1, 2)
+    assert first["trace"] != second["trace"]
+    assert alltick.heartbeat_interval_s == 10
+    assert alltick.min_reconnect_s == 3
+
+
+def test_alltick_puts_the_token_into_the_address_and_nowhere_else(alltick: AllTick) -> None:
+    assert alltick.url().reveal() == ("wss://quote.alltick.co/quote-stock-b-ws-api?token=c0ffee-very%2Fsecret-c-app")
+    shown = " ".join(
+        [alltick.display_url(), repr(alltick.url()), str(alltick.url()), repr(alltick), repr(vars(alltick))]
+    )
+    assert "secret-c-app" not in shown
+    assert alltick.display_url() == "wss://quote.alltick.co/quote-stock-b-ws-api"
+    assert b"secret-c-app" not in alltick.subscribe(["A"])[0] + alltick.heartbeat()
+
+
+def test_alltick_keeps_the_query_of_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T", "abc")
+    source = Source(vendor="alltick", symbols=("A",), token_env="T", url="wss://relay.example:8443/x?region=hk")
+    vendor = AllTick(source)
+    assert vendor.url().reveal() == "wss://relay.example:8443/x?region=hk&token=abc"
+    assert vendor.display_url() == "wss://relay.example:8443/x"
+
+
+def test_alltick_needs_no_token_on_this_machine() -> None:
+    vendor = AllTick(Source(vendor="alltick", symbols=("A",), url="ws://127.0.0.1:9/x", min_reconnect_s=0.1))
+    assert vendor.url().reveal() == "ws://127.0.0.1:9/x?token=local"
+    assert vendor.min_reconnect_s == 0.1
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"market": "moon"}, "source.market: alltick has no market 'moon'"),
+        ({"streams": ("trade", "depth")}, 'source.streams: alltick gives "trade" alone'),
+        ({"max_streams": 1, "symbols": ("A", "B")}, "2 symbols, and max_streams allows 1"),
+    ],
+)
+def test_alltick_refuses_what_it_cannot_give(more: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        AllTick(Source(**({"vendor": "alltick", "symbols": ("A",), "url": "ws://127.0.0.1/"} | more)))  # type: ignore[arg-type]
+
+
+def test_alltick_never_reconnects_sooner_than_the_vendor_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T", "abc")
+    for asked, held in ((None, 3.0), (1.0, 3.0), (10.0, 10.0)):
+        vendor = AllTick(Source(vendor="alltick", symbols=("A",), token_env="T", min_reconnect_s=asked))
+        assert vendor.min_reconnect_s == held
+
+
+ALLTICK_CONTROL: dict[bytes, Control | None] = {
+    b'{"ret":200,"msg":"ok","cmd_id":22005,"seq_id":7,"trace":"3baaa938","data":{}}': Ack(7),
+    b'{"ret":"200","msg":"ok","cmd_id":"22005","seq_id":"7","trace":"3baaa938","data":{}}': Ack(7),
+    b'{"ret":200,"msg":"ok","cmd_id":22007,"seq_id":8,"trace":"x","data":{}}': Ack(8),
+    b'{"ret":200,"msg":"ok","cmd_id":22001,"seq_id":9,"trace":"x","data":{}}': HeartbeatAck(),
+    b'{"ret":201,"msg":"request header param invalid","cmd_id":0,"seq_id":0,"trace":"","data":{}}': Refusal(
+        201, "request header param invalid", 0
+    ),
+    b'{"ret":603,"msg":"token level not enough","cmd_id":22005,"seq_id":7}': Refusal(603, "token level not enough", 7),
+    b'{"msg":"token is required","ret":401}': Refusal(401, "token is required"),
+    b'{"ret":999999}': Refusal(999999, ""),
+    b'{"cmd_id":22998,"data":{"code":"1288.HK","price":"651.12"}}': None,
+    b'{"cmd_id":4242,"ret":200}': None,
+    b'{"ret":null,"cmd_id":null}': None,
+    b'{"ret":[]}': None,
+    b'{"ret":true}': None,
+    b"[]": None,
+    b"": None,
+    b"\xff": None,
+    b'{"msg":"\xff","ret":1}': None,
+    b'{"x":' + b"[" * 100_000: None,
+}
+
+
+@pytest.mark.parametrize(("payload", "meaning"), ALLTICK_CONTROL.items(), ids=range(len(ALLTICK_CONTROL)))
+def test_alltick_answers_are_understood(alltick: AllTick, payload: bytes, meaning: Control | None) -> None:
+    assert alltick.control(payload) == meaning
+
+
+# ---- Binance ----
+
+
+def test_binance_subscribes_in_batches_in_lower_case() -> None:
+    vendor = binance("trade", "bookTicker", symbols=tuple(f"OB{n:05d}USDT" for n in range(150)))
+    requests = [json.loads(message) for message in vendor.subscribe(vendor.source.symbols)]
+    assert [len(request["params"]) for request in requests] == [200, 100]
+    assert [request["id"] for request in requests] == [1, 2]
+    assert {request["method"] for request in requests} == {"SUBSCRIBE"}
+    assert requests[0]["params"][:2] == ["ob00000usdt@trade", "ob00000usdt@bookTicker"]
+    # 5 messages a second are allowed, and an answer to a ping is one.
+    assert 1 / vendor.pause_between_messages_s <= 4
+
+
+def test_binance_asks_once_for_a_symbol_written_twice() -> None:
+    vendor = binance("trade", symbols=("btcusdt", "BTCUSDT"))
+    assert json.loads(vendor.subscribe(vendor.source.symbols)[0])["params"] == ["btcusdt@trade"]
+
+
+def test_binance_symbols_arrive_in_upper_case() -> None:
+    assert binance("trade").symbol_key("btcusdt") == "BTCUSDT"
+
+
+def test_binance_refuses_more_streams_than_a_connection_may_have() -> None:
+    symbols = tuple(f"S{n}" for n in range(1025))
+    with pytest.raises(ConfigError, match=r"1025 streams .* are more than the 1024"):
+        binance("trade", symbols=symbols)
+    assert len(binance("trade", symbols=symbols, max_streams=5000).subscribe(symbols)) == 6
+    with pytest.raises(ConfigError, match="more than the 5"):
+        binance("trade", max_streams=5).subscribe(symbols[:6])
+
+
+@pytest.mark.parametrize(
+    ("streams", "market", "said"),
+    [
+        (("trade", "aggTrade"), None, "would count twice"),
+        (("trade", "aggTrade"), "usdm", "would count twice"),
+        (("kline_1m",), None, "'kline_1m' is not supported"),
+        (("depth@1ms",), None, "'depth@1ms' is not supported"),
+        (("trade",), "coinm", "binance has no market 'coinm'"),
+        (("aggTrade", "bookTicker"), "usdm", "on another address"),
+    ],
+)
+def test_binance_refuses_what_it_cannot_give(streams: tuple[str, ...], market: str | None, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        binance(*streams, market=market)
+
+
+@pytest.mark.parametrize(
+    ("streams", "market", "url", "expected", "raw"),
+    [
+        (("trade", "bookTicker"), None, None, "wss://stream.binance.com:9443/stream", False),
+        (("trade", "bookTicker"), "usdm", None, "wss://fstream.binance.com/public/stream", False),
+        (("aggTrade",), "usdm", None, "wss://fstream.binance.com/market/stream", False),
+        (("aggTrade", "bookTicker"), "usdm", "wss://relay.example/all/stream", "wss://relay.example/all/stream", False),
+        (("trade",), None, "ws://127.0.0.1:9000", "ws://127.0.0.1:9000/stream", False),
+        (("trade",), None, "ws://127.0.0.1:9000/ws", "ws://127.0.0.1:9000/ws", True),
+        (("trade",), "usdm", "wss://fstream.binance.com/public/ws", "wss://fstream.binance.com/public/ws", True),
+    ],
+)
+def test_binance_connects_where_its_streams_are(
+    streams: tuple[str, ...], market: str | None, url: str | None, expected: str, raw: bool
+) -> None:
+    vendor = binance(*streams, market=market, url=url)
+    assert vendor.url().reveal() == vendor.display_url() == expected
+    assert vendor.raw is raw
+
+
+def test_binance_ignores_streams_that_were_not_asked_for() -> None:
+    plan = binance("trade").plan()
+    assert [entry.name for entry in plan if isinstance(entry, Route)] == ["trade"]
+    assert {entry.reason for entry in plan if isinstance(entry, Ignore)} == {
+        Reason.IGNORED_DEPTH,
+        Reason.IGNORED_UNSUBSCRIBED,
+    }
+
+
+BINANCE_CONTROL: dict[bytes, Control | None] = {
+    b'{"result":null,"id":1}': Ack(1),
+    b'{"id":"abc","result":null}': Ack(None),
+    b'{"result":["btcusdt@trade"],"id":3}': Ack(3),
+    b'{"code":2,"msg":"Invalid request: unknown variant","id":4}': Refusal(2, "Invalid request: unknown variant", 4),
+    b'{"code":3,"msg":"Invalid JSON"}': Refusal(3, "Invalid JSON"),
+    b'{"error":{"code":2,"msg":"no"},"id":5}': Refusal(2, "no", 5),
+    b'{"error":{},"id":"x"}': Refusal(None, ""),
+    b'{"e":"serverShutdown","E":1770123456789}': Notice(
+        "the server announces its shutdown; it will close the connection"
+    ),
+    b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}': Notice(
+        "the server announces its shutdown; it will close the connection"
+    ),
+    b'{"stream":"btcusdt@trade","data":{"e":"trade"}}': None,
+    b'{"u":1,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}': None,
+    b'{"result":null}': None,
+    b"null": None,
+    b"\xff": None,
+    b'{"x":' + b"[" * 100_000: None,
+}
+
+
+@pytest.mark.parametrize(("payload", "meaning"), BINANCE_CONTROL.items(), ids=range(len(BINANCE_CONTROL)))
+def test_binance_answers_are_understood(payload: bytes, meaning: Control | None) -> None:
+    assert binance("trade").control(payload) == meaning

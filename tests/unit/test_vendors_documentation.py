@@ -1,0 +1,128 @@
+"""The vendor in docs/adding-a-vendor.md is a real one: it loads, its tests pass, and it receives from a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+from test_fallback import Sink, log
+
+from openbell import config, vendors
+from openbell.reasons import Reason
+from openbell.receiver.fallback import Fallback
+from openbell.receiver.preview import Preview
+from openbell.receiver.ratelimit import RateLimitedLog
+from openbell.vendors import HeartbeatAck, Refusal, Vendor
+from openbell.vendors.plan import Op
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "adding-a-vendor.md").read_text("utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Write the page's files out as a reader would."""
+    files = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in files] == ["finnhub.py", "feed.toml", "test_finnhub.py"]
+    for name, text in files:
+        (tmp_path / name).write_text(text, "utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def finnhub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Vendor:
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "finnhub", raising=False)
+    monkeypatch.setenv("FINNHUB_TOKEN", "not-a-real-one")
+    return vendors.create(config.load(folder / "feed.toml").source)
+
+
+def test_the_documented_vendor_passes_its_documented_tests(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_finnhub.py"],
+        cwd=folder,
+        env={"PYTHONPATH": f"{ROOT / 'src'}:{folder}", "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
+def test_the_documented_vendor_is_loaded_by_its_path(finnhub: Vendor) -> None:
+    assert finnhub.name == "finnhub"
+    assert finnhub.url().reveal() == "wss://ws.finnhub.io?token=not-a-real-one"
+    assert finnhub.display_url() == "wss://ws.finnhub.io"
+    assert finnhub.subscribe(["AAPL", "MSFT"]) == [
+        b'{"type":"subscribe","symbol":"AAPL"}',
+        b'{"type":"subscribe","symbol":"MSFT"}',
+    ]
+    answers = [finnhub.control(text) for text in (b'{"type":"ping"}', b'{"type":"error","msg":"x"}', b"\xff")]
+    assert answers == [HeartbeatAck(), Refusal(None, "x"), None]
+
+
+def test_the_documented_vendor_reads_a_documented_message_on_the_slow_path(finnhub: Vendor) -> None:
+    sink = Sink(finnhub.plan())
+    fallback = Fallback(finnhub, lambda control: None, RateLimitedLog(log))
+    fallback(sink, b'{"type":"trade","data":[{"s":"AAPL","p":7296.89,"t":1575526691134,"v":0.011467,"c":["1"]}]}', 0)
+    ((name, event),) = sink.published
+    assert name == "trades"
+    assert (getattr(event, "symbol", ""), getattr(event, "price", 0)) == ("AAPL", 7296.89)
+    fallback(sink, b'{"type":"trade","data":[{"s":"AAPL","p":"x"}]}', 0)
+    assert sink.counted == [Reason.PRICE_WRONG_TYPE]
+
+
+def test_the_documented_vendor_receives_from_a_server(finnhub: Vendor) -> None:
+    """What it sends is understood, and what comes back becomes records."""
+    asked: list[str] = []
+
+    class Venue(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            asked.append(json.loads(frame.get_payload_as_bytes())["symbol"])
+            transport.send(WSMsgType.TEXT, '{"type":"trade","data":[{"s":"%s","p":1.5,"v":2}]}' % asked[-1])
+
+    heard: list[bytes] = []
+
+    class Client(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            heard.append(frame.get_payload_as_bytes())
+
+    def let_in(request: WSUpgradeRequest) -> WSListener:
+        return Venue()
+
+    async def play() -> None:
+        from picows import ws_connect
+
+        server = await ws_create_server(let_in, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        transport, _ = await ws_connect(Client, f"ws://127.0.0.1:{port}/")
+        for message in finnhub.subscribe(finnhub.source.symbols):
+            transport.send(WSMsgType.TEXT, message)
+        async with asyncio.timeout(5):
+            while len(heard) < 2:
+                await asyncio.sleep(0.005)
+        transport.disconnect()
+        await transport.wait_disconnected()
+        server.close()
+
+    asyncio.run(play())
+    assert asked == ["AAPL", "MSFT"]
+    preview = Preview(finnhub)
+    records = [record for message in heard for record in preview.take(message).records]
+    assert [(record.symbol, record.values) for record in records] == [
+        ("AAPL", {"a": 1.5, "b": 2.0}),
+        ("MSFT", {"a": 1.5, "b": 2.0}),
+    ]
+
+
+def test_the_page_explains_every_op() -> None:
+    for op in Op:
+        assert f"| `{op.name}` |" in PAGE
