@@ -1,0 +1,40 @@
+"""OpenBell: a market-data feed handler that lives through the opening bell.
+
+::
+
+    import openbell
+
+    with openbell.attach("cn") as market:
+        print(market["600519.SH"].last)
+
+Importing this package costs next to nothing: numpy is loaded by the first call of `attach`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from openbell.errors import OpenBellError
+
+if TYPE_CHECKING:
+    from openbell.market import Market, Row, Snapshot, attach
+
+    __version__: str
+
+__all__ = ["Market", "OpenBellError", "Row", "Snapshot", "__version__", "attach"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("openbell")
+    if name in __all__:
+        from openbell import market
+
+        return getattr(market, name)
+    raise AttributeError(f"module 'openbell' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,115 @@
+"""A copy of the whole market."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from openbell.errors import UnknownSymbol
+from openbell.market.columns import NAMES, Column, Columns
+from openbell.market.row import Row
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
+    """All known symbols at (nearly) one instant, each row consistent in itself.
+
+    A mapping of column name to array; every column is also an attribute: ``snapshot["last"] is snapshot.last``. The
+    arrays are copies: yours to keep and to change, whatever becomes of the feed. Element i of each belongs to
+    ``symbols[i]``. Rows are copied one after the other while the market moves: what belongs to one symbol fits
+    together, two symbols may be some microseconds apart.
+
+    Attributes
+    ----------
+    feed : str
+        Name of the feed.
+    symbols : tuple of str
+        The symbols, in row order.
+    rows : numpy.ndarray of intp, shape (len(symbols),)
+        Their rows in the live columns of the `Market`.
+    taken_ns : int
+        When the copy was begun, ns since the epoch.
+    undone : int
+        How many rows were caught in the middle of an update by a worker that was dead or stopped, and so show the
+        values from before that update.
+    """
+
+    status: Column[np.int64] = Column("Trading status of the symbol.")
+
+    def __init__(
+        self,
+        feed: str,
+        symbols: tuple[str, ...],
+        rows: NDArray[np.intp],
+        columns: dict[str, NDArray[Any]],
+        taken_ns: int,
+        undone: int,
+    ) -> None:
+        self.feed = feed
+        self.symbols = symbols
+        self.rows = rows
+        self.taken_ns = taken_ns
+        self.undone = undone
+        self._columns = columns
+        self._places: dict[str, int] = {}
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return the column `name`, shape (len(symbols),).
+
+        Raises
+        ------
+        KeyError
+            There is no such column; the message lists them.
+        """
+        try:
+            return self._columns[name]
+        except KeyError:
+            raise KeyError(f"no column {name!r}; the columns are {', '.join(NAMES)}") from None
+
+    def place(self, symbol: str) -> int:
+        """Return the index of `symbol` in `symbols` and in every column.
+
+        Raises
+        ------
+        UnknownSymbol
+            The snapshot has no such symbol.
+        """
+        if not self._places:
+            self._places = {name: place for place, name in enumerate(self.symbols)}
+        try:
+            return self._places[symbol]
+        except KeyError:
+            raise UnknownSymbol(symbol, self.feed, self.symbols) from None
+
+    def row(self, symbol: str) -> Row:
+        """Return what the snapshot holds of `symbol`.
+
+        Raises
+        ------
+        UnknownSymbol
+            The snapshot has no such symbol.
+        """
+        place = self.place(symbol)
+        return Row(symbol, int(self.rows[place]), *(self._columns[name].item(place) for name in NAMES))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.column(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __eq__(self, other: object) -> bool:
+        # Mapping would compare arrays by truth value. Two snapshots are the same only if they are one.
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"<Snapshot of feed {self.feed!r}: {len(self.symbols):,} symbols, {len(self)} columns>"

@@ -1,0 +1,21 @@
+"""The names of files in a feed's directories, in one place."""
+
+SUPERVISOR_LOCK = "lock"
+CURRENT = "current"
+CONFIG = "config.json"
+SYMBOLS_LOCK = "symbols.lock"
+
+
+def receiver_lock(index: int) -> str:
+    """Return the name of the lock file of receiver `index`."""
+    return f"receiver-{index}.lock"
+
+
+def worker_lock(index: int) -> str:
+    """Return the name of the lock file of worker `index`."""
+    return f"worker-{index}.lock"
+
+
+def ring_name(receiver: int, worker: int) -> str:
+    """Return the name of the segment of the ring from `receiver` to `worker`."""
+    return f"ring-{receiver}-{worker}"

@@ -1,0 +1,100 @@
+"""How large a feed is: the four numbers that its configuration fixes, and the bytes that follow from them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbell.core import ring, snapshot, symbols
+from openbell.errors import ConfigError
+from openbell.memory.names import ring_name
+from openbell.memory.segment import HEADER_BYTES, Kind
+from openbell.memory.space import MEBIBYTE, free_bytes, mebibytes
+from openbell.monitor import control
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What decides how much shared memory a feed takes.
+
+    Parameters
+    ----------
+    receivers, workers : int
+        Processes of each role; there is one ring for each pair.
+    symbols_capacity : int
+        Symbols the feed can ever hold.
+    ring_capacity : int
+        Records a ring holds, a power of two; 64 bytes each.
+
+    Raises
+    ------
+    ConfigError
+        A number is out of range.
+    """
+
+    receivers: int = 1
+    workers: int = 1
+    symbols_capacity: int = 16_384
+    ring_capacity: int = 65_536
+
+    def __post_init__(self) -> None:
+        for name, value, most in (
+            ("receivers", self.receivers, control.RECEIVERS_MAX),
+            ("workers", self.workers, control.WORKERS_MAX),
+        ):
+            if not 1 <= value <= most:
+                raise ConfigError(f"{name} must be from 1 to {most}, not {value}")
+        try:
+            ring.size(self.ring_capacity)
+            symbols.size(self.symbols_capacity, self.workers)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    @property
+    def rows(self) -> int:
+        """Rows of the snapshot that symbols can have, holes between the workers' blocks included."""
+        return symbols.physical_rows(self.symbols_capacity, self.workers)
+
+    def bodies(self) -> dict[str, tuple[Kind, int]]:
+        """Return ``{segment name: (kind, bytes of its body)}`` of all segments of the feed."""
+        found = {
+            "control": (Kind.CONTROL, control.size(self.workers)),
+            "symbols": (Kind.SYMBOLS, symbols.size(self.symbols_capacity, self.workers)),
+            "snapshot": (Kind.SNAPSHOT, snapshot.size(self.rows, self.workers)),
+        }
+        for receiver in range(self.receivers):
+            for worker in range(self.workers):
+                found[ring_name(receiver, worker)] = (Kind.RING, ring.size(self.ring_capacity))
+        return found
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of shared memory that the whole feed takes, whole pages, headers included."""
+        page = os.sysconf("SC_PAGE_SIZE")
+        return sum(-(-(HEADER_BYTES + body) // page) * page for _, body in self.bodies().values())
+
+    def describe(self) -> str:
+        """Say in one line where the bytes go."""
+        bodies = self.bodies()
+        rings = self.receivers * self.workers
+        one = bodies[ring_name(0, 0)][1]
+        rest = sum(body for kind, body in bodies.values() if kind in (Kind.CONTROL, Kind.SYMBOLS))
+        return (
+            f"{rings} ring{'s' * (rings > 1)} of {self.ring_capacity:,} records x 64 B = {mebibytes(rings * one)}, "
+            f"snapshot of {self.symbols_capacity:,} symbols = {mebibytes(bodies['snapshot'][1])}, "
+            f"symbols and control = {mebibytes(rest)}"
+        )
+
+    def no_space(self, directory: Path, reason: str) -> str:
+        """Say that the feed does not fit in `directory`: bytes needed, bytes free, and the ways out."""
+        free = free_bytes(directory)
+        need = self.total_bytes
+        docker = -(-need * 2 // (64 * MEBIBYTE)) * 64
+        return (
+            f"the feed needs {mebibytes(need)} of shared memory in {directory}, where {mebibytes(free)} is free "
+            f"({reason}): {self.describe()}. Lower ring_capacity (now {self.ring_capacity}), symbols_capacity (now "
+            f"{self.symbols_capacity}) or workers (now {self.workers}), or give it more: docker run "
+            f"--shm-size={docker}m, an emptyDir of medium Memory in Kubernetes, or OPENBELL_RUNTIME_DIR on a larger "
+            "tmpfs"
+        )

@@ -1,0 +1,453 @@
+"""Who starts whom: the process that makes a feed's shared memory, and starts, watches, restarts and stops the others.
+
+Order of a start: the feed's lock, what dead runs left behind, all shared memory, the workers, the receivers. Order of
+a stop: receivers (stop reading, publish what they have), workers (apply all that is published), DEAD, files, lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from types import TracebackType
+from typing import IO, TYPE_CHECKING
+
+from openbell.core import ring
+from openbell.errors import FeedError
+from openbell.lifeline import EXIT_REFUSED
+from openbell.memory import generation as generations
+from openbell.memory import runtime
+from openbell.memory.generation import Generation
+from openbell.memory.locks import RoleLock
+from openbell.memory.names import ring_name
+from openbell.memory.shape import Shape
+from openbell.memory.space import mebibytes
+from openbell.monitor.control import (
+    ConnectionCounters,
+    ConnectionState,
+    FeedState,
+    ProcessSlot,
+    ProcessState,
+    refresh_clock_offset,
+)
+from openbell.signals import StopSignals, wait_readable
+from openbell.spawn import Process, arguments
+
+if TYPE_CHECKING:
+    from openbell.config import Config
+
+log = logging.getLogger("openbell.supervisor")
+
+READY_S = 30.0
+"""How long a start waits for all processes to be running."""
+RECEIVERS_STOP_S = 5.0
+WORKERS_STOP_S = 5.0
+_HEARTBEAT_S = 0.1
+_CLOCK_S = 1.0
+_STOP_LOOK_S = 0.02
+
+
+class Backoff:
+    """When a process that ended may be started again: at once, unless it ends again and again right after its start."""
+
+    SHORT_LIFE_S = 1.0
+    AT_ONCE = 5
+    FIRST_S = 0.1
+    LONGEST_S = 5.0
+
+    def __init__(self) -> None:
+        self._short_lives = 0
+
+    def delay(self, lived_s: float) -> float:
+        """Note a life of `lived_s` seconds and return how many to wait: none for the first 5 short lives in a row."""
+        self._short_lives = self._short_lives + 1 if lived_s < self.SHORT_LIFE_S else 0
+        beyond = self._short_lives - self.AT_ONCE
+        # Bounded before the power is taken: a float has an end, a crash loop need not.
+        return min(self.LONGEST_S, self.FIRST_S * 2.0 ** min(beyond - 1, 16)) if beyond > 0 else 0.0
+
+
+class Role:
+    """One process that the feed needs, through all its lives."""
+
+    def __init__(
+        self,
+        name: str,
+        slot: ProcessSlot,
+        start: Callable[[str], Process],
+        connection: ConnectionCounters | None = None,
+    ) -> None:
+        self.name = name
+        self.slot = slot
+        self.connection = connection
+        self.process: Process | None = None
+        self.due = 0.0
+        self.started = 0.0
+        self.proven = False
+        self.backoff = Backoff()
+        self._start = start
+
+    def start(self, mode: str = "run") -> None:
+        """Start the process."""
+        self.slot.state = ProcessState.STARTING
+        self.started = time.monotonic()
+        self.process = self._start(mode)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process says that it does its work."""
+        runs = self.process is not None and self.slot.state == ProcessState.RUNNING
+        self.proven = self.proven or runs
+        return runs
+
+    def bury(self) -> int:
+        """Let go of a process that is gone (or kill it); return its exit status."""
+        assert self.process is not None
+        status = self.process.kill()
+        self.process = None
+        self.slot.exit_status = status
+        self.slot.state = ProcessState.CRASHED if status else ProcessState.STOPPED
+        if self.connection is not None and self.connection.state != ConnectionState.UNUSED:
+            # Whoever would have said so is gone.
+            self.connection.set_state(ConnectionState.DOWN)
+        return status
+
+
+class Supervisor:
+    """Run one feed.
+
+    Parameters
+    ----------
+    config : Config
+        What to run. It goes to the receiver in a private file beside the shared memory; it holds no secret.
+    signals : StopSignals, optional
+        Entered by the caller, who wants to know of stop signals himself. Without it, `run` handles them.
+    receivers : bool
+        False: start no receiver; records are written by somebody else (tests, replays).
+    output : file or int, optional
+        Where the processes' stdout and stderr go; by default where ours go.
+
+    Notes
+    -----
+    Use it from one thread that lives as long as the feed. As a context manager it stops the feed on the way out.
+
+    ::
+
+        with StopSignals() as signals, Supervisor(config, signals=signals) as supervisor:
+            supervisor.start()
+            while not signals.requested:
+                supervisor.poll(0.1)
+            supervisor.drain()      # the snapshot is complete now, and still attached
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        signals: StopSignals | None = None,
+        receivers: bool = True,
+        output: int | IO[bytes] | None = None,
+    ) -> None:
+        self.config = config
+        feed = config.feed
+        self.shape = Shape(feed.receivers, feed.workers, feed.symbols_capacity, feed.ring_capacity)
+        self._with_receivers = receivers
+        self._output = output
+        self._signals = signals or StopSignals()
+        self._owns_signals = signals is None
+        self._lock: RoleLock | None = None
+        self._generation: Generation | None = None
+        self._receivers: list[Role] = []
+        self._workers: list[Role] = []
+        self._beat_due = 0.0
+        self._clock_due = 0.0
+
+    # ---- start ----
+
+    def start(self) -> None:
+        """Make the shared memory, start all processes, and wait until they run.
+
+        Returns early, with what is started by then, if a stop signal comes. On any failure nothing is left behind.
+
+        Raises
+        ------
+        FeedAlreadyRunning
+            A live feed has this name; the message names its pid.
+        NoSpace
+            The shared memory does not fit.
+        OpenBellError
+            A process says that it cannot work; the message is its own.
+        """
+        if self._lock is not None:
+            raise FeedError(f"feed {self.config.feed.name!r} is started already")
+        try:
+            self._make_memory()
+            self._make_roles()
+            for role in (*self._workers, *self._receivers):
+                if self._signals.requested:
+                    return
+                role.start()
+            self._await_ready()
+            self.generation.open_control().state = FeedState.RUNNING
+        except BaseException:
+            self.kill()
+            raise
+
+    def _make_memory(self) -> None:
+        name = self.config.feed.name
+        self._lock = generations.claim(name)
+        directory = self._lock.path.parent
+        if removed := generations.reclaim(self._lock):
+            log.warning("feed %s: removed what %d killed run(s) left behind", name, removed)
+        self._generation = Generation.create(directory, self.shape, self.config.to_json())
+        control = self._generation.open_control(writable=True)
+        control.supervisor.begin(os.getpid())
+        control.supervisor.state = ProcessState.RUNNING
+        refresh_clock_offset(control)
+        spinners, processors = self.shape.workers, os.cpu_count() or 1
+        if self.config.feed.wait in ("spin", "yield") and spinners >= processors:
+            log.warning(
+                'wait = "%s" keeps a processor busy for each of %d workers, and this machine has %d: the receiver will '
+                'starve; use "adaptive", or fewer workers',
+                self.config.feed.wait,
+                spinners,
+                processors,
+            )
+        log.info("feed %s: %s of shared memory in %s", name, mebibytes(self.shape.total_bytes), directory)
+
+    def _make_roles(self) -> None:
+        generation, feed = self.generation, self.config.feed
+        control = generation.open_control()
+
+        def starter(module: str, index: int, *rest: str) -> Callable[[str], Process]:
+            def start(mode: str) -> Process:
+                line = arguments(generation.directory, generation.number, index, *rest, mode)
+                return Process(module, line, self._output)
+
+            return start
+
+        for index in range(self.shape.workers):
+            start = starter("openbell.worker", index, feed.wait)
+            self._workers.append(Role(f"worker-{index}", control.worker(index), start))
+        for index in range(self.shape.receivers if self._with_receivers else 0):
+            start = starter("openbell.receiver", index, str(log.getEffectiveLevel()))
+            self._receivers.append(Role(f"receiver-{index}", control.receiver(index), start, control.connection(index)))
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + READY_S
+        roles = (*self._workers, *self._receivers)
+        while not self._signals.requested:
+            waiting = [role.name for role in roles if not role.running]
+            if not waiting:
+                return
+            if time.monotonic() > deadline:
+                raise FeedError(
+                    f"{', '.join(waiting)} of feed {self.config.feed.name!r} did not come up within {READY_S:.0f} s"
+                )
+            # Short: a process says that it is ready by a word in shared memory, which nobody can sleep on.
+            self.poll(0.005)
+
+    # ---- run ----
+
+    @property
+    def generation(self) -> Generation:
+        """The feed's shared memory.
+
+        Raises
+        ------
+        FeedError
+            The feed is not started.
+        """
+        if self._generation is None:
+            raise FeedError(f"feed {self.config.feed.name!r} is not started")
+        return self._generation
+
+    def run(self) -> None:
+        """Run the feed until SIGINT, SIGTERM or SIGHUP, then stop it in order.
+
+        Raises
+        ------
+        OpenBellError
+            It cannot start, or a process cannot work any more. Nothing is left behind.
+        """
+        with self._signals if self._owns_signals else nullcontext(), self:
+            self.start()
+            while not self._signals.requested:
+                self.poll(_HEARTBEAT_S)
+
+    def poll(self, timeout_s: float) -> None:
+        """Do what is due, and wait for something to happen, for `timeout_s` at most. Call it at least every 0.1 s.
+
+        Raises
+        ------
+        OpenBellError
+            A process says that it cannot work; the feed should be stopped.
+        """
+        roles = (*self._workers, *self._receivers)
+        descriptors = [role.process.fileno() for role in roles if role.process is not None]
+        if not self._signals.requested:
+            descriptors.append(self._signals.fileno())
+        wait_readable(descriptors, timeout_s)
+        self._beat()
+        self._tend(roles)
+
+    def _tend(self, roles: Iterable[Role]) -> None:
+        """Start again what ended unasked, once it is due."""
+        now = time.monotonic()
+        for role in roles:
+            if role.process is not None and role.process.ended() is not None:
+                self._mourn(role, now)
+            if role.process is None and role.due <= now:
+                role.slot.restarts += 1
+                role.start()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now >= self._beat_due and self._generation is not None:
+            control = self._generation.open_control()
+            control.supervisor.beat()
+            self._beat_due = now + _HEARTBEAT_S
+            if now >= self._clock_due:
+                self._clock_due = now + _CLOCK_S
+                if refresh_clock_offset(control):
+                    log.warning("the wall clock was stepped; latencies across the step are not counted")
+
+    def _mourn(self, role: Role, now: float) -> None:
+        """Deal with a process that ended though nobody asked it to."""
+        assert role.process is not None
+        refusal = role.process.refusal()
+        status = role.bury()
+        if status == EXIT_REFUSED and refusal is not None:
+            raise refusal
+        if status > 0 and not role.proven:
+            raise FeedError(f"{role.name} of feed {self.config.feed.name!r} could not start ({describe_exit(status)})")
+        delay = role.backoff.delay(now - role.started)
+        role.due = now + delay
+        later = f" in {delay:.1f} s" if delay else ""
+        log.error("%s ended unasked (%s); starting it again%s", role.name, describe_exit(status), later)
+
+    # ---- stop ----
+
+    def drain(self) -> int:
+        """Stop the receivers, then the workers once all that was published is applied. The snapshot stays.
+
+        Returns
+        -------
+        int
+            Records published and not applied: 0 unless a second stop signal came, or a worker could not go on.
+        """
+        if self._generation is None:
+            return 0
+        self._generation.open_control().state = FeedState.STOPPING
+        # A receiver may need room in its rings for what it still has: the workers are looked after meanwhile.
+        self._end(self._receivers, RECEIVERS_STOP_S, tended=self._workers)
+        self._end(self._workers, WORKERS_STOP_S)
+        for worker, role in enumerate(self._workers):
+            if self._backlog(worker) and not self._hurried:
+                log.warning("%s is gone with records left; starting it once more to apply them", role.name)
+                role.slot.restarts += 1
+                role.start("drain")
+                self._await_end([role], WORKERS_STOP_S)
+        left = sum(self._backlog(worker) for worker in range(len(self._workers)))
+        if left:
+            log.error("feed %s: %d records were published and not applied", self.config.feed.name, left)
+        return left
+
+    def stop(self) -> int:
+        """Stop all in order (`drain`), then remove the shared memory. May be called again, or without a start.
+
+        Stop signals that come meanwhile hurry it; whatever happens, no process and no shared memory is left.
+
+        Returns
+        -------
+        int
+            Records that were published and not applied, as `drain`.
+        """
+        # Handlers of our own, so that Ctrl-C in the middle cannot leave half of it.
+        own = self._signals.fileno() < 0
+        with self._signals if own else nullcontext():
+            try:
+                return self.drain()
+            finally:
+                self.kill()
+
+    def kill(self) -> None:
+        """Kill what still runs and remove the shared memory, in no order and at once."""
+        try:
+            for role in (*self._receivers, *self._workers):
+                if role.process is not None:
+                    role.bury()
+        finally:
+            self._receivers.clear()
+            self._workers.clear()
+            self._remove_memory()
+
+    def _remove_memory(self) -> None:
+        generation, self._generation = self._generation, None
+        lock, self._lock = self._lock, None
+        try:
+            if generation is not None:
+                generation.mark_dead()
+                generation.unlink()
+                generation.close()
+        finally:
+            if lock is not None:
+                for path in lock.path.parent.glob("*-*.lock"):
+                    path.unlink()
+                lock.release(remove=True)
+                runtime.remove_if_empty(lock.path.parent)
+
+    @property
+    def _hurried(self) -> bool:
+        return self._signals.count > 1
+
+    def _backlog(self, worker: int) -> int:
+        rings = [ring_name(receiver, worker) for receiver in range(self.shape.receivers)]
+        found = [ring.positions(self.generation.body(name)) for name in rings]
+        return sum(at["head"] - at["applied"] for at in found)
+
+    def _end(self, roles: Iterable[Role], patience_s: float, tended: Iterable[Role] = ()) -> None:
+        """Ask processes to stop, and kill those that have not within `patience_s`."""
+        roles = [role for role in roles if role.process is not None]
+        for role in roles:
+            assert role.process is not None
+            role.process.send(signal.SIGTERM)
+        self._await_end(roles, patience_s, tended)
+
+    def _await_end(self, roles: Iterable[Role], patience_s: float, tended: Iterable[Role] = ()) -> None:
+        deadline = time.monotonic() + patience_s
+        left = [role for role in roles if role.process is not None]
+        while left and time.monotonic() < deadline and not self._hurried:
+            wait_readable([role.process.fileno() for role in left if role.process is not None], _STOP_LOOK_S)
+            self._beat()
+            self._tend(tended)
+            for role in left:
+                if role.process is not None and role.process.ended() is not None:
+                    status = role.bury()
+                    # SIGTERM itself: it had not even come to saying what it does with it, so it has done nothing.
+                    if status not in (0, -signal.SIGTERM):
+                        log.error("%s ended badly while stopping (%s)", role.name, describe_exit(status))
+            left = [role for role in left if role.process is not None]
+        for role in left:
+            log.error("%s did not stop%s; killing it", role.name, "" if self._hurried else f" within {patience_s:g} s")
+            role.bury()
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def describe_exit(status: int) -> str:
+    """Say in words how a process ended."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"

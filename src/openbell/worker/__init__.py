@@ -1,0 +1,1 @@
+"""Ring to snapshot: the process that applies records."""
