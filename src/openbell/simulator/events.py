@@ -1,0 +1,106 @@
+"""What a captured message means, free of any venue's dialect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+class Kind(Enum):
+    """How a message counts."""
+
+    TRADE = "trade"
+    QUOTE = "quote"
+    DEPTH = "depth"
+    OTHER = "other"
+
+
+@dataclass(slots=True)
+class Trade:
+    """A trade as sent: decimals as text.
+
+    Attributes
+    ----------
+    size : str or None
+        None where the venue sends none.
+    turnover : str or None
+        As sent, or None where the venue sends none (it is price times size then).
+    is_market : bool
+        False for what is reported like a trade but is none (insurance fund and the like).
+    time : int
+        As sent; the unit shows in its magnitude. 0: none.
+    """
+
+    symbol: str
+    price: str
+    size: str | None
+    turnover: str | None
+    is_market: bool
+    time: int
+    sequence: int
+
+
+@dataclass(slots=True)
+class Quote:
+    """Best bid and offer as sent: decimals as text."""
+
+    symbol: str
+    bid: str
+    bid_size: str
+    ask: str
+    ask_size: str
+    time: int
+    sequence: int
+
+
+@dataclass(slots=True)
+class Message:
+    """A captured message, ready to be sent.
+
+    Attributes
+    ----------
+    whole : bytes
+        The message as captured (relabelled if asked).
+    data : bytes
+        Without the envelope of a combined stream; the same object as `whole` where there is none.
+    key : str or None
+        What a client subscribes to get it; None: everybody gets it.
+    symbol : str or None
+        The symbol it is about, if it is about one.
+    event : Trade, Quote or None
+        Its content where that changes a snapshot.
+    """
+
+    whole: bytes
+    data: bytes
+    key: str | None
+    symbol: str | None
+    kind: Kind
+    event: Trade | Quote | None
+
+
+class Dialect(Protocol):
+    """How a venue's messages are read and relabelled."""
+
+    vendor: str
+
+    def parse(self, payload: bytes) -> Message:
+        """Read a message; what is not understood is of kind OTHER, never an error."""
+        ...
+
+    def generated_symbols(self, count: int) -> list[str]:
+        """Return `count` made-up symbols in the venue's style."""
+        ...
+
+    def relabel(self, message: Message, symbol: str) -> Message:
+        """Return the message as if it were about another symbol; unchanged if it is about none."""
+        ...
+
+
+def nanoseconds(time: int) -> int:
+    """Turn a time since the epoch of whatever unit into ns, by its magnitude (0 stays 0)."""
+    for limit, factor in ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3)):
+        if time < limit:
+            return time * factor
+    return time

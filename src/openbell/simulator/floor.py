@@ -1,0 +1,195 @@
+"""The trading floor: who is connected, what they asked for, and whether they keep up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+# A client may be this far behind before the market waits for it; the kernel's socket buffers come on top.
+_HIGH_WATER, _LOW_WATER = 1024 * 1024, 256 * 1024
+_MAX_REQUEST_BYTES = 10 * 1024 * 1024
+
+
+class Client(WSListener):
+    """One connection. A venue's subclass answers its requests.
+
+    Attributes
+    ----------
+    keys : set of str
+        What it is subscribed to.
+    version : int
+        Changes with every change of `keys`.
+    last_request : float
+        Loop time of the last request, or of the connection.
+    """
+
+    def __init__(self, floor: Floor) -> None:
+        self.floor = floor
+        self.keys: set[str] = set()
+        self.version = 0
+        self.last_request = asyncio.get_running_loop().time()
+        self.transport: WSTransport | None = None
+        self.paused = False
+        self._fragments = bytearray()
+
+    def on_request(self, payload: bytes) -> None:
+        """Answer one complete message of the client."""
+        raise NotImplementedError
+
+    def reply(self, message: bytes) -> None:
+        """Send one message."""
+        assert self.transport is not None
+        self.transport.send(WSMsgType.TEXT, message)
+
+    def subscribe(self, keys: Collection[str]) -> None:
+        """Replace what the client is subscribed to."""
+        self.keys = set(keys)
+        self.version += 1
+        self.floor.subscribed_at = asyncio.get_running_loop().time()
+
+    def render(self, whole: bytes, data: bytes) -> bytes:
+        """Choose the form of a captured message this client gets: with the stream's envelope or without."""
+        return whole
+
+    @property
+    def listening(self) -> bool:
+        """Whether a write would still be taken."""
+        transport = self.transport
+        return transport is not None and not (
+            transport.is_close_frame_sent or transport.is_disconnected or transport.underlying_transport.is_closing()
+        )
+
+    def write(self, frames: bytes | bytearray | memoryview) -> bool:
+        """Write whole frames in one go; return False if the client is gone.
+
+        The frames go below picows, to the asyncio transport: a call of its own for each frame would cost more than
+        making the frame did.
+        """
+        if not self.listening:
+            return False
+        assert self.transport is not None
+        self.transport.underlying_transport.write(frames)
+        return self.listening
+
+    def buffered(self) -> int:
+        """Return the bytes written that the kernel has not taken yet."""
+        if not self.listening:
+            return 0
+        assert self.transport is not None
+        return self.transport.underlying_transport.get_write_buffer_size()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Enter the floor."""
+        self.transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=_HIGH_WATER, low=_LOW_WATER)
+        self.floor.enter(self)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Leave the floor; a subscription does not outlive its connection."""
+        self.floor.leave(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Put fragments together and answer the request."""
+        if frame.msg_type == WSMsgType.CLOSE:
+            transport.send_close(WSCloseCode.OK)
+            transport.disconnect()
+        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            self._fragments += frame.get_payload_as_bytes()
+            if len(self._fragments) > _MAX_REQUEST_BYTES:
+                transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
+                transport.disconnect()
+            elif frame.fin:
+                payload, self._fragments = bytes(self._fragments), bytearray()
+                self.last_request = asyncio.get_running_loop().time()
+                self.on_request(payload)
+
+    def pause_writing(self) -> None:
+        """Note that the client is too far behind."""
+        self.paused = True
+        self.floor.room.clear()
+
+    def resume_writing(self) -> None:
+        """Note that the client has caught up."""
+        self.paused = False
+        self.floor.check_room()
+
+
+class Floor:
+    """All clients, and the moments a market waits for.
+
+    Attributes
+    ----------
+    clients : list of Client
+        Who is connected.
+    disconnects : int
+        Connections lost or closed since the market started.
+    subscribed_at : float or None
+        Loop time of the last change of a subscription.
+    room : asyncio.Event
+        Set while every client keeps up.
+    stop : asyncio.Event
+        Set when the market is to end.
+    """
+
+    def __init__(self) -> None:
+        self.clients: list[Client] = []
+        self.disconnects = 0
+        self.subscribed_at: float | None = None
+        self.room = asyncio.Event()
+        self.room.set()
+        self.stop = asyncio.Event()
+
+    def enter(self, client: Client) -> None:
+        """Take in a client."""
+        self.clients.append(client)
+
+    def leave(self, client: Client) -> None:
+        """Let a client go; it holds nobody up any more."""
+        if client in self.clients:
+            self.clients.remove(client)
+            self.disconnects += 1
+        self.check_room()
+
+    def check_room(self) -> None:
+        """Go on if nobody is behind."""
+        if not any(client.paused for client in self.clients):
+            self.room.set()
+
+    def end(self) -> None:
+        """End the market: whoever waits for room goes on and sees `stop`."""
+        self.stop.set()
+        self.room.set()
+
+    @property
+    def audience(self) -> bool:
+        """Whether anybody is subscribed to anything."""
+        return any(client.keys for client in self.clients)
+
+    def subscriptions(self) -> set[str]:
+        """Return what at least one client is subscribed to."""
+        return set().union(*(client.keys for client in self.clients))
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until the kernel has taken everything written; False if a client did not take it in time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while any(client.buffered() for client in self.clients):
+            if loop.time() > deadline:
+                return False
+            await asyncio.sleep(0.001)
+        return True
+
+    async def close(self, timeout_s: float = 1.0) -> None:
+        """Say goodbye (1000) to every client, wait shortly for its answer, and hang up."""
+        leaving = list(self.clients)
+        for client in leaving:
+            if client.transport is not None:
+                client.transport.send_close(WSCloseCode.OK, b"the market is closed")
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while self.clients and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.005)
+        for client in list(self.clients):
+            if client.transport is not None:
+                client.transport.disconnect(graceful=False)

@@ -1,0 +1,128 @@
+"""What a simulator is asked to do."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbell.errors import ConfigError, OpenBellError
+from openbell.simulator.trading import DEFAULT_OPEN_MS
+
+
+class SimulatorError(OpenBellError):
+    """Say that the simulator cannot serve: the port is taken, a result file cannot be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorOptions:
+    """Options of one run of the simulator.
+
+    Attributes
+    ----------
+    universe : str
+        The market to make up; only ``"cn"`` (A-share trades in AllTick's dialect). Unused with `capture`.
+    capture : Path, optional
+        Serve the messages of this file instead, as their venue would.
+    symbols : int
+        The number of symbols of the universe (0: its default); with `capture`, the number of generated symbols its
+        messages are dealt out to (0: the symbols as they are).
+    seed, rate
+        See `openbell.simulator.trading.TradingDay`; `rate` in events a second.
+    speed : float
+        Pace of a capture relative to its receive times; ``math.inf`` is as fast as the clients take it.
+    seconds : float, optional
+        End the market this long after its start, counted in the market's own time, so that the events are the same
+        in every run; without it the market goes on until stopped, or to the capture's end.
+    open_ms : int
+        The clock of the made-up market at its opening, ms since the epoch; 0: the machine's clock at the start.
+    host, port
+        Where to listen; loopback only, port 0 takes a free one.
+    start_quiet_s : float
+        Start once everything is subscribed, or this long after the last request of a subscription.
+    heartbeat_timeout_s : float
+        AllTick closes a connection without heartbeat after this time (documented: 30 s); 0 never.
+    flush_timeout_s : float
+        At the end, wait at most this long for clients to take what was written.
+    linger : bool
+        Keep the connections open after the end until asked to stop; otherwise close them at once.
+    oracle : Path, optional
+        Where to write the snapshot a correct handler must hold at the end.
+    symbols_file : Path, optional
+        Where to write the lists of symbols and streams, instead of into the ``ready`` line.
+    parent : int, optional
+        Exit when the parent process is no longer this one.
+
+    Raises
+    ------
+    ConfigError
+        A value makes no sense; the message names it.
+    """
+
+    universe: str = "cn"
+    capture: Path | None = None
+    symbols: int = 0
+    seed: int = 1
+    rate: float = 20_000.0
+    speed: float = 1.0
+    seconds: float | None = None
+    open_ms: int = DEFAULT_OPEN_MS
+    host: str = "127.0.0.1"
+    port: int = 0
+    start_quiet_s: float = 1.0
+    heartbeat_timeout_s: float = 30.0
+    flush_timeout_s: float = 10.0
+    linger: bool = True
+    oracle: Path | None = None
+    symbols_file: Path | None = None
+    parent: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.universe != "cn":
+            raise ConfigError(f"no simulated universe {self.universe!r}; the only one is 'cn'")
+        if not _is_loopback(self.host):
+            raise ConfigError(f"the simulator listens on loopback only, not on {self.host!r}")
+        for name, wrong, rule in (
+            ("symbols", self.symbols < 0, "0 or more"),
+            ("seed", self.seed < 0, "0 or more"),
+            ("rate", not 0 < self.rate < math.inf, "above 0"),
+            ("speed", not self.speed > 0, "above 0, or 'max'"),
+            ("seconds", self.seconds is not None and not 0 < self.seconds < math.inf, "above 0"),
+            ("open_ms", not 0 <= self.open_ms < 10**13, "ms since the epoch"),
+            ("port", not 0 <= self.port < 65536, "0 to 65535"),
+            ("start_quiet_s", not 0 <= self.start_quiet_s < math.inf, "0 or more"),
+            ("heartbeat_timeout_s", not 0 <= self.heartbeat_timeout_s < math.inf, "0 or more"),
+            ("flush_timeout_s", not 0 < self.flush_timeout_s < math.inf, "above 0"),
+        ):
+            if wrong:
+                raise ConfigError(f"simulator: {name} = {getattr(self, name)!r}, but it must be {rule}")
+
+
+def parse_speed(text: str) -> float:
+    """Turn ``"1"``, ``"2.5"`` or ``"max"`` into a speed.
+
+    Raises
+    ------
+    ConfigError
+        The text is neither a number above 0 nor ``max``.
+    """
+    if text == "max":
+        return math.inf
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise ConfigError(f"speed {text!r}: write a number above 0 (1 is the recorded pace) or 'max'")
+    return speed
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,231 @@
+"""The oracle: the exact snapshot a correct handler must hold after what was sent.
+
+It shares nothing with the handler it judges: made-up trades are summed as numpy integers (cents, shares), captured
+messages one by one as decimals. It is told only of what a transport accepted for at least one client.
+"""
+
+from __future__ import annotations
+
+import decimal
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol, cast
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from openbell.simulator.events import Kind, Message, Quote, Trade, nanoseconds
+from openbell.simulator.options import SimulatorError
+from openbell.simulator.trading import TradeBlock
+
+Row = dict[str, float | int]
+
+EMPTY_ROW: Row = {
+    "last": math.nan,
+    "size": 0.0,
+    "open": math.nan,
+    "high": math.nan,
+    "low": math.nan,
+    "volume": 0.0,
+    "turnover": 0.0,
+    "trades": 0,
+    "trade_exchange_ns": 0,
+    "trade_sequence": 0,
+    "bid": math.nan,
+    "bid_size": 0.0,
+    "ask": math.nan,
+    "ask_size": 0.0,
+    "quote_exchange_ns": 0,
+    "quote_sequence": 0,
+}
+"""The columns the oracle states, with their values before anything arrived."""
+
+# Sums must come out exact before they are rounded to a float once: 28 digits (the default) are not enough for a
+# day's turnover with 16 decimals.
+_EXACT = decimal.Context(prec=100, traps=[decimal.InvalidOperation])
+
+
+@dataclass(slots=True)
+class Counts:
+    """Messages sent.
+
+    Attributes
+    ----------
+    sent : int
+        All of them: ``trades + quotes + ignored + other``.
+    trades, quotes : int
+        Those that change the snapshot.
+    ignored : int
+        Valid, but no price by rule: order books, trades that are not market trades or have no positive price.
+    other : int
+        Anything else, as a REST answer in a capture.
+    """
+
+    sent: int = 0
+    trades: int = 0
+    quotes: int = 0
+    ignored: int = 0
+    other: int = 0
+
+
+class Oracle(Protocol):
+    """What both oracles state."""
+
+    counts: Counts
+
+    def rows(self) -> dict[str, Row]:
+        """Return a row for every symbol that anything was applied to; all other symbols must be empty."""
+        ...
+
+
+class TradeOracle:
+    """Oracle of the made-up market: integers in numpy arrays, a block at a time."""
+
+    def __init__(self, symbols: list[str]) -> None:
+        self.counts = Counts()
+        self._symbols = symbols
+        self._last, self._size, self._open, self._high, self._low = np.zeros((5, len(symbols)), dtype=np.int64)
+        self._volume, self._turnover, self._trades, self._time_ms, self._sequence = np.zeros(
+            (5, len(symbols)), dtype=np.int64
+        )
+
+    def apply(self, block: TradeBlock, sent: npt.NDArray[np.bool_]) -> None:
+        """Apply the trades of a block for which `sent` is true."""
+        chosen = np.flatnonzero(sent)
+        if not len(chosen):
+            return
+        self.counts.sent += len(chosen)
+        self.counts.trades += len(chosen)
+        # Grouped by symbol, in order of time within each: the stable sort keeps it.
+        chosen = chosen[np.argsort(block.symbol[chosen], kind="stable")]
+        symbol = block.symbol[chosen]
+        first = np.flatnonzero(np.concatenate(([True], symbol[1:] != symbol[:-1])))
+        ends = np.append(first[1:], len(symbol))
+        row, last = symbol[first], chosen[ends - 1]
+        price = block.price[chosen]
+        high, low = np.maximum.reduceat(price, first), np.minimum.reduceat(price, first)
+        fresh = self._trades[row] == 0
+        self._open[row] = np.where(fresh, price[first], self._open[row])
+        self._high[row] = np.where(fresh, high, np.maximum(high, self._high[row]))
+        self._low[row] = np.where(fresh, low, np.minimum(low, self._low[row]))
+        self._last[row], self._size[row] = block.price[last], block.volume[last]
+        self._time_ms[row], self._sequence[row] = block.time_ms[last], block.sequence[last]
+        self._volume[row] += np.add.reduceat(block.volume[chosen], first)
+        self._turnover[row] += np.add.reduceat(block.turnover[chosen], first)
+        self._trades[row] += ends - first
+
+    def rows(self) -> dict[str, Row]:
+        """See `Oracle.rows`."""
+        return {
+            self._symbols[i]: EMPTY_ROW
+            | {
+                # A quotient of Python integers is the float nearest to the decimal, as parsing its text is.
+                "last": int(self._last[i]) / 100,
+                "size": float(self._size[i]),
+                "open": int(self._open[i]) / 100,
+                "high": int(self._high[i]) / 100,
+                "low": int(self._low[i]) / 100,
+                "volume": float(self._volume[i]),
+                "turnover": int(self._turnover[i]) / 100,
+                "trades": int(self._trades[i]),
+                "trade_exchange_ns": int(self._time_ms[i]) * 1_000_000,
+                "trade_sequence": int(self._sequence[i]),
+            }
+            for i in np.flatnonzero(self._trades)
+        }
+
+
+class MessageOracle:
+    """Oracle of a capture: decimals, a message at a time."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self._rows: dict[str, dict[str, Decimal | int]] = {}
+
+    def apply(self, message: Message) -> None:
+        """Apply one message that was sent."""
+        counts, event = self.counts, message.event
+        counts.sent += 1
+        try:
+            if isinstance(event, Trade):
+                if event.is_market and self._trade(event):
+                    counts.trades += 1
+                else:
+                    counts.ignored += 1
+            elif isinstance(event, Quote) and self._quote(event):
+                counts.quotes += 1
+            elif message.kind is Kind.DEPTH:
+                counts.ignored += 1
+            else:
+                counts.other += 1
+        except decimal.InvalidOperation:
+            # Not a number where one is due: a correct handler refuses the event and keeps the last good value.
+            counts.other += 1
+
+    def _trade(self, trade: Trade) -> bool:
+        price, size = _EXACT.create_decimal(trade.price), _EXACT.create_decimal(trade.size or "0")
+        if price.is_nan() or price <= 0:
+            return False
+        if not size >= 0:
+            raise decimal.InvalidOperation(f"a size of {size}")
+        exact_turnover = _EXACT.multiply(price, size)
+        turnover = exact_turnover if trade.turnover is None else _EXACT.create_decimal(trade.turnover)
+        row = self._rows.setdefault(trade.symbol, {})
+        if "open" not in row:
+            row.update(open=price, high=price, low=price, volume=Decimal(0), turnover=Decimal(0), trades=0)
+        row["last"], row["size"] = price, size
+        row["high"], row["low"] = max(row["high"], price), min(row["low"], price)
+        row["volume"] = _EXACT.add(cast(Decimal, row["volume"]), size)
+        row["turnover"] = _EXACT.add(cast(Decimal, row["turnover"]), turnover)
+        row["trades"] += 1
+        row["trade_exchange_ns"], row["trade_sequence"] = nanoseconds(trade.time), trade.sequence
+        return True
+
+    def _quote(self, quote: Quote) -> bool:
+        values = [_EXACT.create_decimal(text) for text in (quote.bid, quote.bid_size, quote.ask, quote.ask_size)]
+        if any(value.is_nan() for value in values) or min(values[0], values[2]) <= 0 or min(values[1], values[3]) < 0:
+            return False
+        row = self._rows.setdefault(quote.symbol, {})
+        row["bid"], row["bid_size"], row["ask"], row["ask_size"] = values
+        row["quote_exchange_ns"], row["quote_sequence"] = nanoseconds(quote.time), quote.sequence
+        return True
+
+    def rows(self) -> dict[str, Row]:
+        """See `Oracle.rows`."""
+        return {symbol: EMPTY_ROW | _numbers(row.items()) for symbol, row in self._rows.items()}
+
+
+def _numbers(values: Iterable[tuple[str, Decimal | int]]) -> Row:
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in values}
+
+
+def write_oracle(path: Path, vendor: str, oracle: Oracle) -> None:
+    """Write what the oracle states as JSON ``{"vendor", "counts", "rows": {symbol: {column: value}}}``.
+
+    NaN (nothing arrived) is written as null. The file is for the user alone (0600) and appears whole or not at all.
+
+    Raises
+    ------
+    SimulatorError
+        It cannot be written.
+    """
+    stated = {"vendor": vendor, "counts": oracle.counts, "rows": oracle.rows()}
+    write_private(path, msgspec.json.encode(stated))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600 so that it appears whole or not at all; raise `SimulatorError` if that fails."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123
+            file.write(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SimulatorError(f"{path}: cannot write it: {error.strerror or error}") from error
