@@ -1,0 +1,5 @@
+"""The command line: one thin file a verb."""
+
+from openbell.cli.root import main
+
+__all__ = ["main"]

@@ -1,0 +1,98 @@
+"""``openbell demo``: see it work, and see it judged."""
+
+from pathlib import Path
+
+import click
+
+from openbell.cli.exits import FAILED, INTERRUPTED, OK
+from openbell.cli.output import Output, json_option
+
+
+@click.command(
+    short_help="Show it all working, with a verdict.", epilog="Example: openbell demo --seconds 10 --workers 4"
+)
+@click.option("--universe", type=click.Choice(["cn"]), default="cn", show_default=True, help="Market to make up.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Length of the market.  [default: 20, or all of the capture]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same trades.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes.")
+@click.option(
+    "--capture",
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    help="Play this file of recorded messages instead (see `openbell record`).",
+)
+@click.option("--speed", default="1", show_default=True, help="Pace of a capture: a factor, or max.")
+@click.option("--symbols", type=click.IntRange(min=1), help="Number of symbols; a capture is dealt out to them.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=20_000.0,
+    show_default=True,
+    help="Trades a second of the made-up market.",
+)
+@click.option("--name", help="Name of the feed.  [default: demo-<pid>]")
+@json_option
+def demo(
+    universe: str,
+    seconds: float | None,
+    seed: int,
+    workers: int,
+    capture: Path | None,
+    speed: str,
+    symbols: int | None,
+    rate: float,
+    name: str | None,
+    as_json: bool,
+) -> int:
+    """Run an exchange in a box and a whole feed, show it live, and compare the snapshot with the truth.
+
+    Ends with a verdict: every event sent is accounted for, and the snapshot equals the simulator's oracle on every
+    row and column. Exit status 0 if so, 1 if not. Ctrl-C ends the market early, with the verdict so far; once more
+    aborts.
+    """
+    import tempfile
+
+    from openbell.cli.view import choose_view
+    from openbell.demo import Aborted, DemoOptions, run_demo
+    from openbell.errors import OpenBellError
+    from openbell.signals import StopSignals
+    from openbell.simulator import parse_speed
+
+    output = Output(as_json)
+    options = DemoOptions(
+        universe=universe,
+        seconds=seconds,
+        seed=seed,
+        workers=workers,
+        capture=capture,
+        speed=parse_speed(speed),
+        symbols=symbols or 0,
+        rate=rate,
+        **({"name": name} if name else {}),
+    )
+    with StopSignals() as signals, tempfile.NamedTemporaryFile(prefix="openbell-demo-", suffix=".log") as log:
+        try:
+            result = run_demo(options, choose_view(output), signals, log)
+        except Aborted:
+            output.say("aborted")
+            return INTERRUPTED
+        except OpenBellError:
+            _show_log(Path(log.name))
+            raise
+        if not result.ok:
+            _show_log(Path(log.name))
+    for line in result.lines():
+        output.say(line)
+    output.result(result.to_json())
+    if result.interrupted:
+        return INTERRUPTED
+    return OK if result.ok else FAILED
+
+
+def _show_log(path: Path) -> None:
+    """Show the end of what the processes printed: usually why it went wrong."""
+    for line in path.read_text("utf-8", "replace").splitlines()[-20:]:
+        click.echo(f"  | {line}", err=True)

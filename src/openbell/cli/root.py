@@ -1,0 +1,76 @@
+"""The ``openbell`` command: its verbs, and what its exit status means.
+
+Every verb imports what it needs inside its own function, so that ``openbell --help`` and a typing
+mistake cost no numpy, no rich and no socket library.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from openbell.cli.demo import demo
+from openbell.cli.exits import FAILED, INTERRUPTED, OK, USAGE
+from openbell.cli.record import record
+from openbell.cli.run import run
+from openbell.cli.simulate import simulate
+from openbell.cli.snapshot import snapshot
+from openbell.cli.status import status
+from openbell.errors import ConfigError, OpenBellError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="openbell", message="openbell %(version)s")
+def root() -> None:
+    """A market-data feed handler: one vendor's push feed in, a live shared-memory snapshot out.
+
+    \b
+    See it work, with an exchange in a box and a verdict at the end:
+        openbell demo
+    """
+
+
+for verb in (demo, run, snapshot, status, simulate, record):
+    root.add_command(verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command line without the program's name; ``sys.argv[1:]`` by default.
+
+    Returns
+    -------
+    int
+        0 done, 1 the work or the check failed, 2 wrong usage or configuration, 130 interrupted.
+    """
+    try:
+        outcome = root.main(args=arguments, prog_name="openbell", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("openbell: interrupted", err=True)
+        return INTERRUPTED
+    except ConfigError as error:
+        return _complain(error, USAGE)
+    except BrokenPipeError:
+        # Whoever read our output has enough (`openbell snapshot cn | head`). The interpreter would flush
+        # once more at exit and complain: give it somewhere to flush to.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except (OpenBellError, OSError) as error:
+        return _complain(error, FAILED)
+    return outcome if isinstance(outcome, int) else OK
+
+
+def _complain(error: Exception, status: int) -> int:
+    click.echo(f"openbell: {error}", err=True)
+    return status

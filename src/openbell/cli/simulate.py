@@ -1,0 +1,101 @@
+"""``openbell simulate``: an exchange to connect to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from openbell.cli.exits import INTERRUPTED, OK
+from openbell.cli.output import Output, json_option
+
+
+@click.command(
+    short_help="Serve a market or a capture to connect to.",
+    epilog="Example: openbell simulate --port 8765 --rate 50000",
+)
+@click.option("--universe", type=click.Choice(["cn"]), default="cn", show_default=True, help="Market to make up.")
+@click.option(
+    "--capture",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Serve this file of recorded messages instead, as its venue would (see `openbell record`).",
+)
+@click.option("--speed", default="1", show_default=True, help="Pace of a capture: a factor, or max.")
+@click.option("--symbols", type=click.IntRange(min=1), help="Number of symbols; a capture is dealt out to them.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Length of the market.  [default: no end]")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same trades.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=20_000.0, show_default=True, help="Trades a second."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option(
+    "--oracle", type=click.Path(dir_okay=False, path_type=Path), help="Write the snapshot a correct handler must hold."
+)
+@click.option("--linger", is_flag=True, help="Keep connections open after the end, until Ctrl-C.")
+@json_option
+def simulate(
+    universe: str,
+    capture: Path | None,
+    speed: str,
+    symbols: int | None,
+    seconds: float | None,
+    seed: int,
+    rate: float,
+    host: str,
+    port: int,
+    oracle: Path | None,
+    linger: bool,
+    as_json: bool,
+) -> int:
+    """Serve a made-up market, or a capture, over WebSocket on this machine, to its end or until Ctrl-C.
+
+    A made-up market speaks AllTick's protocol (any token will do), a capture that of its venue. The market begins
+    with the first subscriber. With --json every event is one JSON line; the last one states what was sent.
+    """
+    from openbell.simulator import SimulatorOptions, parse_speed, print_report, serve
+
+    output = Output(as_json)
+    options = SimulatorOptions(
+        universe=universe,
+        capture=capture,
+        symbols=symbols or 0,
+        seed=seed,
+        rate=rate,
+        speed=parse_speed(speed),
+        seconds=seconds,
+        host=host,
+        port=port,
+        oracle=oracle,
+        linger=linger,
+    )
+    cut_short = False
+
+    def tell(event: Mapping[str, object]) -> None:
+        nonlocal cut_short
+        if event["event"] == "done":
+            # A market without an end is not cut short by being told to stop.
+            cut_short = event["stopped"] is True and (seconds is not None or capture is not None)
+        if as_json:
+            print_report(event)
+        elif (line := _line(event)) is not None:
+            output.say(line)
+
+    serve(options, tell)
+    return INTERRUPTED if cut_short else OK
+
+
+def _line(event: Mapping[str, object]) -> str | None:
+    match event["event"]:
+        case "ready":
+            symbols = event.get("symbols")
+            count = f"{len(symbols):,} symbols" if isinstance(symbols, list) else "a market"
+            return f"{count} in the dialect of {event['vendor']} at {event['url']}; waiting for a subscriber"
+        case "started":
+            return "the market is open"
+        case "progress":
+            return f"{event['seconds']:8.1f} s  sent {event['sent']:,}  clients {event['clients']}"
+        case "done":
+            return f"the market is closed: sent {event['sent']:,} events in {event['seconds']:.1f} s"
+    return None

@@ -1,0 +1,213 @@
+"""One demonstration from start to verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from openbell.demo.exchange import Event, Exchange, read_lists
+from openbell.demo.feed import configure
+from openbell.demo.options import DemoError, DemoOptions
+from openbell.demo.result import Result
+from openbell.market import Market, attach
+from openbell.monitor.status import Status
+from openbell.signals import StopSignals
+from openbell.supervisor import Supervisor
+from openbell.verdict import Oracle, compare
+
+log = logging.getLogger("openbell.demo")
+
+CONNECT_S = 30.0
+"""How long the feed may make no progress in connecting and subscribing."""
+STALL_S = 5.0
+"""How long what was sent may make no progress towards the snapshot before the rest is called lost."""
+SETTLE_S = 0.1
+"""How long a complete feed is watched for something that came twice."""
+_LOOK_S = 0.02
+_CLOSE_LOOK_S = 0.005
+
+
+class Aborted(Exception):
+    """The user asked twice: everything is torn down at once, and there is no verdict."""
+
+
+class View:
+    """Shows a demonstration while it runs; this one shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Say what is going on."""
+
+    def attach(self, market: Market) -> None:
+        """Begin to show a feed."""
+
+    def look(self) -> None:
+        """Show its state now; called far more often than is worth it."""
+
+    def close(self) -> None:
+        """Show nothing more; called before the feed goes away, and again at the end."""
+
+
+def run_demo(options: DemoOptions, view: View, signals: StopSignals, log_file: IO[bytes]) -> Result:
+    """Run a simulator and a feed, and compare what the feed ends up with against the oracle.
+
+    Parameters
+    ----------
+    options : DemoOptions
+    view : View
+        Shows it; closed before this returns.
+    signals : StopSignals
+        Entered by the caller. The first signal ends the market, with the verdict so far; the second aborts.
+    log_file : file
+        Named; takes what the processes print.
+
+    Raises
+    ------
+    Aborted
+        A second signal came, or one before there was anything to judge.
+    DemoError
+        The simulator ended, or the feed could not connect.
+    OpenBellError
+        The feed cannot be started.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="openbell-demo-") as scratch,
+        contextlib.closing(view),
+        Exchange(
+            options.simulator_arguments(Path(scratch, "oracle.json"), Path(scratch, "lists.json")), log_file
+        ) as exchange,
+    ):
+        view.say("starting the simulator" + (f": reading {options.capture}" if options.capture else ""))
+        ready = _await_ready(exchange, signals)
+        lists = read_lists(Path(scratch, "lists.json"))
+        config = configure(options.name, options.workers, ready, lists)
+        view.say(f"starting feed {options.name}: {len(lists.symbols):,} symbols, {options.workers} workers")
+        supervisor = Supervisor(config, signals=signals, output=log_file)
+        try:
+            supervisor.start()
+            with attach(options.name) as market:
+                view.attach(market)
+                try:
+                    started, sent = _play(exchange, supervisor, signals, view, market)
+                    finished = _await_applied(sent, supervisor, signals, view, market)
+                finally:
+                    view.close()
+                # Nothing moves after this: the snapshot that is judged is the final one.
+                supervisor.drain()
+                _check_abort(signals)
+                status, snapshot = market.status(), market.snapshot()
+            verdict = compare(Oracle.load(Path(scratch, "oracle.json")), snapshot)
+            supervisor.stop()
+        except BaseException:
+            supervisor.kill()
+            raise
+    return Result(
+        market=options.market,
+        symbols=len(lists.symbols),
+        sent=sent,
+        status=status,
+        verdict=verdict,
+        seconds=finished - started,
+        interrupted=signals.requested,
+    )
+
+
+def _await_ready(exchange: Exchange, signals: StopSignals) -> Event:
+    while True:
+        if signals.requested:
+            raise Aborted
+        _wait(exchange, signals, None)
+        for event in exchange.events():
+            if event.event == "ready":
+                return event
+
+
+def _play(
+    exchange: Exchange, supervisor: Supervisor, signals: StopSignals, view: View, market: Market
+) -> tuple[float, int]:
+    """Watch the market until the simulator states what it sent; return when it began to send, and how much it sent."""
+    started: float | None = None
+    told_to_end = False
+    patience = _Patience(CONNECT_S)
+    while True:
+        _check_abort(signals)
+        if signals.requested and not told_to_end:
+            view.say("ending the market; once more Ctrl-C aborts")
+            exchange.end_market()
+            told_to_end = True
+        _wait(exchange, signals, _LOOK_S)
+        supervisor.poll(0.0)
+        view.look()
+        for event in exchange.events():
+            if event.event == "started":
+                started = time.monotonic()
+            elif event.event == "done":
+                return time.monotonic() if started is None else started, event.sent
+        # A market may be as quiet as it likes; before it begins, and once it is told to end, things must move.
+        if started is None or told_to_end:
+            status = market.status()
+            signs = told_to_end, status.events, tuple((each.state, each.acks) for each in status.connections)
+            if patience.exhausted(signs):
+                raise DemoError(_why(status, told_to_end))
+
+
+def _why(status: Status, told_to_end: bool) -> str:
+    if told_to_end:
+        return f"the simulator did not state what it sent within {CONNECT_S:.0f} s of being told to end"
+    states = "; ".join(f"{each.label}: {each.state.name}, {each.errors} errors" for each in status.connections)
+    return f"the feed did not subscribe to the simulator within {CONNECT_S:.0f} s ({states or 'no connection'})"
+
+
+def _await_applied(sent: int, supervisor: Supervisor, signals: StopSignals, view: View, market: Market) -> float:
+    """Wait until all that was sent is applied or accounted for, as long as there is progress; return when it was."""
+    patience = _Patience(STALL_S)
+    while True:
+        _check_abort(signals)
+        supervisor.poll(_CLOSE_LOOK_S)
+        status = market.status()
+        accounted = status.applied + status.invalid + status.ignored
+        if patience.exhausted((accounted, status.events)):
+            log.warning("%d of %d events are not accounted for", sent - accounted, sent)
+            return patience.since
+        if accounted >= sent and time.monotonic() - patience.since >= SETTLE_S:
+            return patience.since
+        view.look()
+
+
+def _wait(exchange: Exchange, signals: StopSignals, seconds: float | None) -> None:
+    watched: list[Exchange | StopSignals] = [exchange]
+    # Once a signal came its descriptor stays readable, and would keep us from sleeping.
+    if not signals.requested:
+        watched.append(signals)
+    select.select(watched, [], [], seconds)
+
+
+def _check_abort(signals: StopSignals) -> None:
+    if signals.count > 1:
+        raise Aborted
+
+
+class _Patience:
+    """Runs out when what it is shown has not changed for some seconds.
+
+    Attributes
+    ----------
+    since : float
+        When it changed last, `time.monotonic`.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: object = None
+        self.since = time.monotonic()
+
+    def exhausted(self, sign: object) -> bool:
+        """Look at a sign of progress; return whether it has been the same for too long."""
+        now = time.monotonic()
+        if sign != self._seen:
+            self._seen, self.since = sign, now
+        return now - self.since >= self._seconds

@@ -1,0 +1,239 @@
+"""The state of a feed as one value: read from shared memory, at no cost to those who wrote it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openbell.core import ring, snapshot, words
+from openbell.memory.names import ring_name
+from openbell.memory.segment import Kind
+from openbell.monitor.control import CONNECTIONS_MAX, ConnectionState, Control, FeedState, ProcessState
+from openbell.monitor.histogram import Histogram
+from openbell.reasons import Reason, is_ignored, is_invalid
+
+if TYPE_CHECKING:
+    from openbell.core.snapshot import SnapshotReader
+    from openbell.memory.generation import Generation
+
+SILENT_NS = 1_000_000_000
+"""Without a heartbeat for so long, a process is dead, stopped or stuck; hearts beat five times a second or more."""
+_TRADES = [name for name, _ in snapshot.COLUMNS].index("trades")
+_GAPS = [name for name, _ in snapshot.COLUMNS].index("gaps")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """One process. Ages are in ns; `exit_status` is that of its predecessor, negative for the signal that killed it."""
+
+    name: str
+    pid: int
+    state: ProcessState
+    heartbeat_age_ns: int
+    uptime_ns: int
+    restarts: int
+    exit_status: int
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it runs, and its heart beats."""
+        return self.state == ProcessState.RUNNING and self.heartbeat_age_ns < SILENT_NS
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatus:
+    """One connection to a vendor. Ages are in ns, None for never."""
+
+    label: str
+    state: ConnectionState
+    connects: int
+    disconnects: int
+    last_frame_age_ns: int | None
+    last_ack_age_ns: int | None
+    acks: int
+    errors: int
+    symbols: int
+
+
+@dataclass(frozen=True, slots=True)
+class RingStatus:
+    """One ring, in records: `published` and `applied` since the feed began, the difference is its `backlog`."""
+
+    receiver: int
+    worker: int
+    capacity: int
+    published: int
+    applied: int
+
+    @property
+    def backlog(self) -> int:
+        """Records published and not yet applied."""
+        return self.published - self.applied
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A feed at one moment.
+
+    Attributes
+    ----------
+    frames, bytes : int
+        WebSocket frames and their payload bytes received.
+    events : int
+        Events decoded: `published` + `invalid` + `ignored` + `lost`.
+    published, applied : int
+        Market-data records given to the workers, and those in the snapshot.
+    gaps : int
+        Interruptions told by the receivers.
+    reasons : dict of Reason to int
+        Why events were not published.
+    paused_ns : int
+        How long reading was paused because the workers were behind.
+    latency : Histogram
+        Receive to snapshot, ns, over all workers since the feed began.
+    """
+
+    feed: str
+    generation: int
+    state: FeedState
+    uptime_ns: int
+    symbols: int
+    processes: tuple[ProcessStatus, ...]
+    connections: tuple[ConnectionStatus, ...]
+    rings: tuple[RingStatus, ...]
+    frames: int
+    bytes: int
+    events: int
+    published: int
+    applied: int
+    invalid: int
+    ignored: int
+    lost: int
+    gaps: int
+    reasons: dict[Reason, int]
+    paused_ns: int
+    side_queue_peak: int
+    latency: Histogram
+
+    @property
+    def backlog(self) -> int:
+        """Records published and not yet applied, over all rings."""
+        return sum(each.backlog for each in self.rings)
+
+    @property
+    def restarts(self) -> int:
+        """How often processes had to be started again."""
+        return sum(process.restarts for process in self.processes)
+
+
+def read_status(feed: str, generation: Generation, reader: SnapshotReader, symbols: int) -> Status:
+    """Read the state of a feed.
+
+    Parameters
+    ----------
+    feed : str
+        Its name.
+    generation : Generation
+        Its control segment is mapped; its rings will be.
+    reader : SnapshotReader
+        Over its snapshot.
+    symbols : int
+        How many symbols it knows.
+
+    Raises
+    ------
+    FeedNotFound
+        The feed was stopped before its rings could be mapped.
+    """
+    control = generation.open_control()
+    now = words.monotonic_ns()
+    # Rings before feed rows before counters: each number can only be smaller than what follows from it later.
+    rings = tuple(
+        _ring(generation, receiver, worker)
+        for receiver in range(control.receivers)
+        for worker in range(control.workers)
+    )
+    bookkeeping, gaps = _feed_rows(reader)
+    counters = [control.receiver_counters(index) for index in range(control.receivers)]
+    reasons: Counter[int] = Counter()
+    for block in counters:
+        reasons.update(block.reasons())
+    return Status(
+        feed=feed,
+        generation=generation.number,
+        state=FeedState(control.state),
+        uptime_ns=now - control.started_ns,
+        symbols=symbols,
+        processes=_processes(control, now),
+        connections=_connections(control, now),
+        rings=rings,
+        frames=sum(block.frames for block in counters),
+        bytes=sum(block.bytes for block in counters),
+        events=sum(block.events for block in counters),
+        published=sum(block.published for block in counters),
+        applied=max(0, sum(each.applied for each in rings) - bookkeeping),
+        invalid=sum(count for reason, count in reasons.items() if is_invalid(reason)),
+        ignored=sum(count for reason, count in reasons.items() if is_ignored(reason)),
+        lost=sum(block.lost for block in counters),
+        gaps=gaps,
+        reasons={Reason(reason): count for reason, count in sorted(reasons.items())},
+        paused_ns=sum(block.paused_ns for block in counters),
+        side_queue_peak=max((block.side_queue_peak for block in counters), default=0),
+        latency=Histogram.merge(Histogram.read(control.histogram(index)) for index in range(control.workers)),
+    )
+
+
+def _ring(generation: Generation, receiver: int, worker: int) -> RingStatus:
+    at = ring.positions(generation.open(ring_name(receiver, worker), Kind.RING))
+    # Applied may have moved past the head that was read before it.
+    return RingStatus(receiver, worker, at["capacity"], max(at["head"], at["applied"]), at["applied"])
+
+
+def _feed_rows(reader: SnapshotReader) -> tuple[int, int]:
+    """Return how many records concerned no symbol (PAD, GAP, STATUS), and how many of them were gaps."""
+    from array import array
+
+    rows = array("q", (snapshot.feed_row(reader.data_rows, worker) for worker in range(reader.workers)))
+    width = len(rows)
+    copy = array("Q", bytes(8 * len(snapshot.COLUMNS) * width))
+    reader.copy_rows(rows, copy)
+    return sum(copy[_TRADES * width : (_TRADES + 1) * width]), sum(copy[_GAPS * width : (_GAPS + 1) * width])
+
+
+def _processes(control: Control, now: int) -> tuple[ProcessStatus, ...]:
+    return tuple(
+        ProcessStatus(
+            name=name,
+            pid=slot.pid,
+            state=ProcessState(slot.state),
+            heartbeat_age_ns=max(0, now - slot.heartbeat_ns),
+            uptime_ns=max(0, now - slot.started_ns),
+            restarts=slot.restarts,
+            exit_status=slot.exit_status,
+        )
+        for name, slot in control.processes()
+        if slot.state != ProcessState.UNUSED
+    )
+
+
+def _connections(control: Control, now: int) -> tuple[ConnectionStatus, ...]:
+    def age(at_ns: int) -> int | None:
+        return max(0, now - at_ns) if at_ns else None
+
+    blocks = (control.connection(index) for index in range(CONNECTIONS_MAX))
+    return tuple(
+        ConnectionStatus(
+            label=block.label,
+            state=ConnectionState(block.state),
+            connects=block.connects,
+            disconnects=block.disconnects,
+            last_frame_age_ns=age(block.last_frame_ns),
+            last_ack_age_ns=age(block.last_ack_ns),
+            acks=block.acks,
+            errors=block.errors,
+            symbols=block.symbols,
+        )
+        for block in blocks
+        if block.state != ConnectionState.UNUSED
+    )

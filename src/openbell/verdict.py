@@ -1,0 +1,213 @@
+"""The verdict: a snapshot against what the simulator's oracle says a correct handler must hold.
+
+Every row and every column is judged. Sums (volume, turnover) may differ by rounding, because adding floats in
+another order rounds otherwise; everything else must be equal to the last bit, and NaN (nothing arrived) equals NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from openbell.errors import OpenBellError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from openbell.market import Snapshot
+
+    Column = npt.NDArray[np.float64] | npt.NDArray[np.int64]
+
+SUM_TOLERANCE = 1e-9
+"""Relative; a day's sum of a million prices rounds at about 1e-12."""
+
+EXACT = (
+    *("last", "size", "open", "high", "low", "trades", "trade_exchange_ns", "trade_sequence"),
+    *("bid", "bid_size", "ask", "ask_size", "quote_exchange_ns", "quote_sequence"),
+)
+"""Columns the oracle states, to the last bit."""
+
+SUMS = ("volume", "turnover")
+"""Columns the oracle states, to `SUM_TOLERANCE`."""
+
+SHOWN = 10
+
+
+class OracleError(OpenBellError):
+    """Say that what the simulator stated cannot be read."""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """What the simulator sent."""
+
+    sent: int
+    trades: int
+    quotes: int
+    ignored: int
+    other: int
+
+
+class Oracle(msgspec.Struct, frozen=True):
+    """What the simulator states.
+
+    Attributes
+    ----------
+    counts : Counts
+        Messages sent.
+    rows : dict of str to dict
+        A row for every symbol that anything was applied to; None stands for NaN.
+    """
+
+    counts: Counts
+    rows: dict[str, dict[str, int | float | None]]
+
+    @classmethod
+    def load(cls, path: Path) -> Oracle:
+        """Read the oracle's file.
+
+        Raises
+        ------
+        OracleError
+            There is none, or it is not what a simulator of this version writes.
+        """
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except OSError as error:
+            raise OracleError(f"{path}: the oracle cannot be read: {error.strerror}") from error
+        except msgspec.MsgspecError as error:
+            raise OracleError(f"{path}: this is no oracle's statement: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One value that is not what it must be."""
+
+    symbol: str
+    column: str
+    expected: object
+    found: object
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.column}: expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of a comparison.
+
+    Attributes
+    ----------
+    rows, columns : int
+        How much was compared.
+    wrong : int
+        Values that are not what they must be.
+    first : tuple of Difference
+        The first `SHOWN` of them, by symbol.
+    """
+
+    rows: int
+    columns: int
+    wrong: int
+    first: tuple[Difference, ...]
+
+    @property
+    def matches(self) -> bool:
+        """Whether every value is what it must be."""
+        return self.wrong == 0
+
+
+def compare(oracle: Oracle, snapshot: Snapshot) -> Verdict:
+    """Compare a snapshot with what the oracle states.
+
+    Parameters
+    ----------
+    oracle : Oracle
+    snapshot : Snapshot
+        Of a feed that is at rest.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    ValueError
+        The snapshot has a column that no rule here judges, or lacks one: the verdict would be worth less than it says.
+
+    Notes
+    -----
+    What the oracle cannot know is judged by its rule: no gap was seen, nothing has a session, a status or a previous
+    close, a row has a receive time and a last position exactly if something was applied to it, and none was caught
+    in the middle of an update.
+    """
+    import numpy as np
+
+    judged = {*EXACT, *SUMS, *_RULES}
+    if judged != set(snapshot):
+        raise ValueError(f"columns that are not judged, or are missing: {sorted(judged ^ set(snapshot))}")
+    symbols = snapshot.symbols
+    missing = [Difference(symbol, "row", "a row", "none") for symbol in oracle.rows.keys() - set(symbols)]
+    differences = list(missing)
+    if snapshot.undone:
+        differences.append(Difference("", "rows in the middle of an update", 0, snapshot.undone))
+    touched = np.array([symbol in oracle.rows for symbol in symbols], dtype=np.bool_)
+    for name in (*EXACT, *SUMS):
+        found = snapshot[name]
+        expected = _expected(oracle, symbols, name, found.dtype)
+        differences += _different(symbols, name, expected, found, _equal(name, expected, found))
+    for name, rule in _RULES.items():
+        found = snapshot[name]
+        right = {"zero": found == 0, "nan": np.isnan(found), "if touched": (found > 0) == touched}[rule]
+        differences += _different(symbols, name, np.full(len(symbols), _WORDS[rule]), found, right)
+    differences.sort(key=lambda difference: difference.symbol)
+    return Verdict(len(symbols) + len(missing), len(judged), len(differences), tuple(differences[:SHOWN]))
+
+
+_RULES = {
+    "prev_close": "nan",
+    "receive_ns": "if touched",
+    "updated": "if touched",
+    "session": "zero",
+    "gaps": "zero",
+    "status": "zero",
+}
+_WORDS = {"zero": "0", "nan": "nan", "if touched": "above 0 if and only if events came"}
+
+
+def _expected(oracle: Oracle, symbols: Sequence[str], name: str, dtype: np.dtype[Any]) -> Column:
+    import numpy as np
+
+    empty: float | int = np.nan if name in ("last", "open", "high", "low", "bid", "ask") else 0
+    expected = np.full(len(symbols), empty, dtype=dtype)
+    for index, symbol in enumerate(symbols):
+        if (row := oracle.rows.get(symbol)) is not None:
+            if name not in row:
+                raise OracleError(f"the oracle states no {name} for {symbol}")
+            value = row[name]
+            expected[index] = np.nan if value is None else value
+    return expected
+
+
+def _equal(name: str, expected: Column, found: Column) -> npt.NDArray[np.bool_]:
+    import numpy as np
+
+    if name in SUMS:
+        right: npt.NDArray[np.bool_] = np.abs(found - expected) <= SUM_TOLERANCE * np.abs(expected)
+        return right
+    both_empty = np.isnan(expected) & np.isnan(found)
+    same: npt.NDArray[np.bool_] = (expected == found) | both_empty
+    return same
+
+
+def _different(
+    symbols: Sequence[str], name: str, expected: npt.NDArray[Any], found: Column, right: npt.NDArray[np.bool_]
+) -> list[Difference]:
+    import numpy as np
+
+    wrong: list[int] = np.flatnonzero(~right).tolist()
+    return [Difference(symbols[i], name, expected[i].item(), found[i].item()) for i in wrong]
