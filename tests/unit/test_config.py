@@ -28,6 +28,11 @@ symbols = ["600519.SH", "000001.SZ", "700.HK"]
 """
 
 
+@pytest.fixture(autouse=True)
+def runtime_dir() -> None:
+    """Leave out the search for leftovers that other tests get: there are no processes and no shared memory here."""
+
+
 def write(tmp_path: Path, text: str) -> Path:
     file = tmp_path / "feed.toml"
     file.write_text(text, "utf-8")

@@ -54,6 +54,11 @@ BINANCE: list[tuple[bytes, Reason | None]] = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def runtime_dir() -> None:
+    """Leave out the search for leftovers that other tests get: there are no processes and no shared memory here."""
+
+
 @pytest.fixture(scope="module")
 def alltick() -> Preview:
     return Preview(create(Source(vendor="alltick", symbols=("A", "贵州"), url="ws://127.0.0.1:1/")))

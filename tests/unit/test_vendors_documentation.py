@@ -87,7 +87,8 @@ def test_the_documented_vendor_receives_from_a_server(finnhub: Vendor) -> None:
     class Venue(WSListener):
         def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
             asked.append(json.loads(frame.get_payload_as_bytes())["symbol"])
-            transport.send(WSMsgType.TEXT, '{"type":"trade","data":[{"s":"%s","p":1.5,"v":2}]}' % asked[-1])
+            push = {"type": "trade", "data": [{"s": asked[-1], "p": 1.5, "v": 2}]}
+            transport.send(WSMsgType.TEXT, json.dumps(push))
 
     heard: list[bytes] = []
 

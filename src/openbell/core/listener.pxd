@@ -58,7 +58,7 @@ cdef class FrameListener(WSListener):
     cdef int _block(self, const CompiledRoute *route, PyObject *events, Py_ssize_t first, Py_ssize_t n) except -2
     cdef int _keyed(self, const CompiledRoute *route, PyObject *event, const Key *key, int reason) except -2
     cdef int _refuse(self, int reason) noexcept
-    cdef int _not_asked(self, const Key *key, const Slot **slot) except -2
+    cdef int _not_asked(self, const Key *key, int refused, const Slot **slot) except -2
     cdef void _count(self, int reason, uint64_t n) noexcept nogil
     cdef Record *_slot(self, int shard) except? NULL
     cdef void _commit(self, int shard) noexcept

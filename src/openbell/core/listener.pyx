@@ -300,8 +300,8 @@ cdef class FrameListener(WSListener):
             refused = self.plan.convert(route, event, &record)
             slot = self.symbols.find(&key)
             if slot is NULL:
-                reason = self._not_asked(&key, &slot)
-            if reason == PUBLISHED:
+                reason = self._not_asked(&key, refused, &slot)
+            else:
                 reason = refused
             if reason == PUBLISHED:
                 place = self._slot(slot.shard)
@@ -321,10 +321,11 @@ cdef class FrameListener(WSListener):
         """Publish an event whose key is made, unless `reason` says that it has none."""
         cdef const Slot *slot
         cdef Record *record
+        cdef Record tried
         if reason == PUBLISHED:
             slot = self.symbols.find(key)
             if slot is NULL:
-                reason = self._not_asked(key, &slot)
+                reason = self._not_asked(key, self.plan.convert(route, event, &tried), &slot)
         if reason == PUBLISHED:
             record = self._slot(slot.shard)
             if record is NULL:
@@ -352,14 +353,17 @@ cdef class FrameListener(WSListener):
     cdef inline void _count(self, int reason, uint64_t n) noexcept nogil:
         self.counters[C_REASONS + reason] += n
 
-    cdef int _not_asked(self, const Key *key, const Slot **slot) except -2:
-        """A symbol without a row: say why, or give it one if the source is declared open."""
+    cdef int _not_asked(self, const Key *key, int refused, const Slot **slot) except -2:
+        """A symbol without a row: say why, or give it one if the source is declared open and the event is sound
+        (`refused` is PUBLISHED)."""
         cdef const uint8_t *text = <const uint8_t *>key.word
         cdef uint32_t i
         for i in range(key.length):
             if text[i] == 0:
                 return SYMBOL_NUL
         if self.open_symbols:
+            if refused != PUBLISHED:
+                return refused
             try:
                 self.symbols.insert((<const char *>key.word)[:key.length])
             except SymbolTableFull:

@@ -321,6 +321,9 @@ cdef class Tap:
     cdef tuple _after_gap(self, uint64_t max_records):
         cdef uint64_t head = load_acquire(&self.words.head)
         cdef uint64_t n = min(head - self.at, max_records)
+        if head - self.at > self.capacity:
+            # Lapped since the caller looked: such a copy would also run past the end of the ring.
+            return b"", 1
         taken = _copy(self.records, self.at, n, self.capacity)
         fence_acquire()  # SYNC POINT: ring-claim
         if load_relaxed(&self.words.claim) > self.at + self.capacity:

@@ -145,16 +145,16 @@ class AllTickDialect:
         try:
             push = self._decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return Message(payload, payload, None, None, Kind.OTHER, None)
+            return Message(payload, False, None, None, Kind.OTHER, None)
         data = push.data
         if push.cmd_id == _PUSH_BOOK:
-            return Message(payload, payload, _BOOK + data.code, data.code, Kind.DEPTH, None)
+            return Message(payload, False, _BOOK + data.code, data.code, Kind.DEPTH, None)
         if push.cmd_id != _PUSH_TRADE:
-            return Message(payload, payload, None, None, Kind.OTHER, None)
+            return Message(payload, False, None, None, Kind.OTHER, None)
         if data.price is None:
-            return Message(payload, payload, data.code, data.code, Kind.OTHER, None)
+            return Message(payload, False, data.code, data.code, Kind.OTHER, None)
         trade = Trade(data.code, data.price, data.volume, data.turnover, True, data.tick_time, data.seq)
-        return Message(payload, payload, data.code, data.code, Kind.TRADE, trade)
+        return Message(payload, False, data.code, data.code, Kind.TRADE, trade)
 
     def generated_symbols(self, count: int) -> list[str]:
         """Return A-share codes."""

@@ -40,9 +40,9 @@ class BinanceClient(Client):
         if streams:
             self.subscribe(streams)
 
-    def render(self, whole: bytes, data: bytes) -> bytes:
+    def render(self, message: Message) -> bytes:
         """See `Client.render`."""
-        return data if self._raw else whole
+        return bytes(_decode_envelope(message.whole).data) if self._raw and message.wrapped else message.whole
 
     def on_request(self, payload: bytes) -> None:
         """Answer SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS; anything else is an error answer."""
@@ -104,6 +104,9 @@ class _Envelope(msgspec.Struct):
     data: msgspec.Raw
 
 
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
 class _Head(msgspec.Struct):
     e: str | None = None
     s: str | None = None
@@ -151,7 +154,6 @@ class BinanceDialect:
     vendor = "binance"
 
     def __init__(self) -> None:
-        self._envelope = msgspec.json.Decoder(_Envelope).decode
         self._head = msgspec.json.Decoder(_Head).decode
         self._trade = msgspec.json.Decoder(_Trade).decode
         self._aggregate = msgspec.json.Decoder(_AggregateTrade).decode
@@ -160,12 +162,12 @@ class BinanceDialect:
     def parse(self, payload: bytes) -> Message:
         """See `Dialect.parse`."""
         try:
-            envelope = self._envelope(payload)
+            envelope = _decode_envelope(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._message(payload, payload, None)
-        return self._message(payload, bytes(envelope.data), envelope.stream)
+        return self._message(payload, envelope.data, envelope.stream)
 
-    def _message(self, whole: bytes, data: bytes, stream: str | None) -> Message:
+    def _message(self, whole: bytes, data: bytes | msgspec.Raw, stream: str | None) -> Message:
         symbol: str | None = None
         event: Trade | Quote | None = None
         kind = Kind.OTHER
@@ -191,9 +193,9 @@ class BinanceDialect:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             # Not what the stream's name promises: it is sent as it is and changes nothing.
             symbol, event, kind = None, None, Kind.OTHER
-        return Message(whole, data, stream, symbol, kind, event)
+        return Message(whole, data is not whole, stream, symbol, kind, event)
 
-    def _stream_of(self, data: bytes) -> str | None:
+    def _stream_of(self, data: bytes | msgspec.Raw) -> str | None:
         """Tell the stream of a raw message; a book ticker is the one push that does not say what it is."""
         head = self._head(data)
         if head.s is None:
@@ -217,5 +219,10 @@ class BinanceDialect:
         # Functions, not templates: re would compile a template anew for each of thousands of symbols.
         name, old = symbol.encode(), message.symbol.encode()
         whole = _SYMBOL.sub(lambda found: found[1] + name if found[2] == old else found[0], message.whole)
-        whole = _STREAM.sub(lambda found: found[1] + name.lower(), whole, count=1)
-        return self.parse(whole)
+        message.whole = _STREAM.sub(lambda found: found[1] + name.lower(), whole, count=1)
+        message.symbol = symbol
+        if message.event is not None:
+            message.event.symbol = symbol
+        if message.key is not None:
+            message.key = f"{symbol.lower()}@{message.key.partition('@')[2]}"
+        return message

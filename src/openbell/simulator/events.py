@@ -62,8 +62,8 @@ class Message:
     ----------
     whole : bytes
         The message as captured (relabelled if asked).
-    data : bytes
-        Without the envelope of a combined stream; the same object as `whole` where there is none.
+    wrapped : bool
+        Whether it stands in the envelope of a combined stream.
     key : str or None
         What a client subscribes to get it; None: everybody gets it.
     symbol : str or None
@@ -73,7 +73,7 @@ class Message:
     """
 
     whole: bytes
-    data: bytes
+    wrapped: bool
     key: str | None
     symbol: str | None
     kind: Kind
@@ -94,7 +94,7 @@ class Dialect(Protocol):
         ...
 
     def relabel(self, message: Message, symbol: str) -> Message:
-        """Return the message as if it were about another symbol; unchanged if it is about none."""
+        """Make the message be about another symbol, in place, and return it; unchanged if it is about none."""
         ...
 
 

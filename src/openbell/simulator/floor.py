@@ -7,6 +7,8 @@ from collections.abc import Collection
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from openbell.simulator.events import Message
+
 # A client may be this far behind before the market waits for it; the kernel's socket buffers come on top.
 _HIGH_WATER, _LOW_WATER = 1024 * 1024, 256 * 1024
 _MAX_REQUEST_BYTES = 10 * 1024 * 1024
@@ -49,9 +51,9 @@ class Client(WSListener):
         self.version += 1
         self.floor.subscribed_at = asyncio.get_running_loop().time()
 
-    def render(self, whole: bytes, data: bytes) -> bytes:
+    def render(self, message: Message) -> bytes:
         """Choose the form of a captured message this client gets: with the stream's envelope or without."""
-        return whole
+        return message.whole
 
     @property
     def listening(self) -> bool:

@@ -145,7 +145,7 @@ class MessageOracle:
 
     def __init__(self) -> None:
         self.counts = Counts()
-        self._rows: dict[str, dict[str, Decimal | int]] = {}
+        self._rows: dict[str, dict[str, Decimal | float | int]] = {}
 
     def apply(self, message: Message) -> None:
         """Apply one message that was sent."""
@@ -163,7 +163,7 @@ class MessageOracle:
                 counts.ignored += 1
             else:
                 counts.other += 1
-        except decimal.InvalidOperation:
+        except (decimal.InvalidOperation, ValueError):
             # Not a number where one is due: a correct handler refuses the event and keeps the last good value.
             counts.other += 1
 
@@ -187,11 +187,12 @@ class MessageOracle:
         return True
 
     def _quote(self, quote: Quote) -> bool:
-        values = [_EXACT.create_decimal(text) for text in (quote.bid, quote.bid_size, quote.ask, quote.ask_size)]
-        if any(value.is_nan() for value in values) or min(values[0], values[2]) <= 0 or min(values[1], values[3]) < 0:
+        # Nothing is summed here, and the float nearest to a decimal is what float() makes of its text.
+        bid, bid_size, ask, ask_size = float(quote.bid), float(quote.bid_size), float(quote.ask), float(quote.ask_size)
+        if not (0 < bid < math.inf and 0 < ask < math.inf and 0 <= bid_size < math.inf and 0 <= ask_size < math.inf):
             return False
         row = self._rows.setdefault(quote.symbol, {})
-        row["bid"], row["bid_size"], row["ask"], row["ask_size"] = values
+        row["bid"], row["bid_size"], row["ask"], row["ask_size"] = bid, bid_size, ask, ask_size
         row["quote_exchange_ns"], row["quote_sequence"] = nanoseconds(quote.time), quote.sequence
         return True
 
@@ -200,7 +201,7 @@ class MessageOracle:
         return {symbol: EMPTY_ROW | _numbers(row.items()) for symbol, row in self._rows.items()}
 
 
-def _numbers(values: Iterable[tuple[str, Decimal | int]]) -> Row:
+def _numbers(values: Iterable[tuple[str, Decimal | float | int]]) -> Row:
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in values}
 
 

@@ -23,7 +23,7 @@ from openbell.simulator.oracle import MessageOracle
 # Frames are gathered to about this much before they are written.
 _BATCH_BYTES = 64 * 1024
 # Requests are answered at least this often, also where nobody wants any of the messages.
-_YIELD_LINES = 1024
+_BATCH_LINES = 512
 
 
 def _relabelled(dialect: Dialect, payload: bytes, number: int, symbols: list[str]) -> Message:
@@ -59,6 +59,8 @@ class CaptureMarket:
         self.sent = 0
         self._ready: list[tuple[Message, list[Client]]] = []
         self._outboxes: dict[Client, bytearray] = {}
+        self._gathered = 0
+        self._intended_ns: list[int] = []
         symbols: dict[str, None] = {}
         streams: dict[str, None] = {}
         for line in read_capture(path):
@@ -84,37 +86,39 @@ class CaptureMarket:
         """See `Market.play`."""
         options = self._options
         paced = not math.isinf(options.speed)
+        end_ns = math.inf if options.seconds is None else options.seconds * 1e9
         first_ns: int | None = None
         start_ns = time.monotonic_ns()
         due_ns = 0
+        looked = 0
         try:
             for line in read_capture(self._path, check=False):
-                first_ns = line.receive_ns if first_ns is None else first_ns
                 if paced:
+                    first_ns = line.receive_ns if first_ns is None else first_ns
                     # Clocks step: a line that seems to be older than the one before it leaves with that.
                     due_ns = max(due_ns, round((line.receive_ns - first_ns) / options.speed))
-                now_ns = time.monotonic_ns() - start_ns
-                if options.seconds is not None and max(now_ns, due_ns) >= options.seconds * 1e9:
-                    return
-                if due_ns > now_ns:
-                    self._flush()
-                    if not await _sleep_until(start_ns + due_ns, floor):
+                    if due_ns >= end_ns:
                         return
-                elif sum(map(len, self._outboxes.values())) >= _BATCH_BYTES or line.line % _YIELD_LINES == 0:
+                    if due_ns > time.monotonic_ns() - start_ns:
+                        self._flush()
+                        if not await _sleep_until(start_ns + due_ns, floor):
+                            return
+                        looked = 0
+                if looked == 0 or self._gathered >= _BATCH_BYTES:
+                    # Looked at once a batch: between two batches nothing can have changed, as nobody else ran.
                     self._flush()
                     await asyncio.sleep(0)
-                if not (floor.room.is_set() and (paced or floor.audience)) and not await self._room(floor, paced):
-                    return
-                if floor.stop.is_set():
-                    return
+                    looked = _BATCH_LINES
+                    if time.monotonic_ns() - start_ns >= end_ns or not await self._room(floor, paced):
+                        return
+                looked -= 1
                 if self._offer(floor, line.message, line.line - 1) and paced:
-                    self.lateness.add(np.array([time.monotonic_ns() - start_ns - due_ns]))
+                    self._intended_ns.append(start_ns + due_ns)
         finally:
             self._flush()
 
     async def _room(self, floor: Floor, paced: bool) -> bool:
         """Wait until nobody is behind; return False if the market is to end."""
-        self._flush()
         while not floor.stop.is_set() and not floor.room.is_set():
             await floor.room.wait()
         # The recorded pace goes on while nobody listens. Without a pace there is no time that could pass.
@@ -130,7 +134,9 @@ class CaptureMarket:
         wanting = [client for client in floor.clients if message.key is None or message.key in client.keys]
         for client in wanting:
             outbox = self._outboxes.setdefault(client, bytearray())
-            outbox += text_frame(client.render(message.whole, message.data))
+            frame = text_frame(client.render(message))
+            outbox += frame
+            self._gathered += len(frame)
         if wanting:
             self._ready.append((message, wanting))
         return bool(wanting)
@@ -144,6 +150,10 @@ class CaptureMarket:
                 self.sent += 1
         self._outboxes.clear()
         self._ready.clear()
+        self._gathered = 0
+        if self._intended_ns:
+            self.lateness.add(time.monotonic_ns() - np.array(self._intended_ns))
+            self._intended_ns.clear()
 
 
 async def _sleep_until(moment_ns: int, floor: Floor) -> bool:
