@@ -84,7 +84,7 @@ def plan_of(shape: str) -> tuple[Route, ...]:
     return tuple(entry for entry in vendor.plan() if isinstance(entry, Route) and entry.name == "trade")
 
 
-class DictListener(WSListener):  # type: ignore[misc]
+class DictListener(WSListener):
     """What a careful user writes: decode, guard the price, keep the last value and the sums of each symbol."""
 
     def __init__(self, shape: str, on_count: Callable[[int], None]) -> None:
@@ -176,10 +176,16 @@ class Lane:
             raise RuntimeError("the rings of the benchmark are full")
 
         return FrameListener(
-            plan_of(self.shape), known, writers, self.counters, self.offset,
-            fallback=lambda listener, payload, why: self.done.set(), on_connected=lambda transport: None, on_disconnected=lambda code, reason: None,
+            plan_of(self.shape),
+            known,
+            writers,
+            self.counters,
+            self.offset,
+            fallback=lambda listener, payload, why: self.done.set(),
+            on_connected=lambda transport: None,
+            on_disconnected=lambda code, reason: None,
             on_pressure=refused,
-        )  # fmt: skip
+        )
 
     def _count(self, frames: int) -> None:
         if frames >= self.wanted:
@@ -200,7 +206,7 @@ class Lane:
         self.transport.send(WSMsgType.TEXT, str(frames))
         await self.done.wait()
         self.costs.append((time.process_time_ns() - before) / ticks)
-        if self.name == "pipeline":
+        if isinstance(self.listener, FrameListener):
             self.listener.publish()
             if self.records - before_records != ticks:
                 raise RuntimeError(f"{self.records - before_records} of {ticks} ticks reached the rings")
@@ -259,22 +265,31 @@ def run(as_json: bool, quick: bool) -> int:
             os.sched_setaffinity(0, {cores[0]})
             os.sched_setaffinity(generator.pid, {cores[1]})
         slices, ticks = (8, 20_000) if quick else (120, 20_000)
-        results = {
-            shape: uvloop.run(measure(shape, slices, ticks, port)) for shape in ("batch", "single")
-        }
+        results = {shape: uvloop.run(measure(shape, slices, ticks, port)) for shape in ("batch", "single")}
     finally:
         generator.kill()
         generator.wait()
-    print(f"receiver CPU, ns a tick, socket to ring: {platform.platform()}, CPython {platform.python_version()},", file=out)
-    print(f"{os.cpu_count()} cores, {slices} interleaved slices of {ticks:,} ticks, median (minimum); ratio: median of paired slices", file=out)
-    print(f"{'':8}{'raw':>16}{'ceiling':>16}{'pipeline':>16}{'plain dict':>16}{'pipeline/ceiling':>20}{'target':>8}", file=out)
+    print(
+        f"receiver CPU, ns a tick, socket to ring: {platform.platform()}, CPython {platform.python_version()},",
+        file=out,
+    )
+    print(
+        f"{os.cpu_count()} cores, {slices} interleaved slices of {ticks:,} ticks, median (minimum); "
+        "the ratio is the median of paired slices",
+        file=out,
+    )
+    print(
+        f"{'':8}{'raw':>16}{'ceiling':>16}{'pipeline':>16}{'plain dict':>16}{'pipeline/ceiling':>20}{'target':>8}",
+        file=out,
+    )
     for shape, result in results.items():
         cells = "".join(
             f"{result[f'{name}_ns']:>8.0f} ({result[f'{name}_minimum_ns']:>5.0f})"
             for name in ("raw", "ceiling", "pipeline", "dict")
         )
         print(
-            f"{shape:8}{cells}{result['ratio']:>12.3f} ({result['minimum_ratio']:.3f}){RATIO_TARGET[shape]:>7}", file=out
+            f"{shape:8}{cells}{result['ratio']:>12.3f} ({result['minimum_ratio']:.3f}){RATIO_TARGET[shape]:>7}",
+            file=out,
         )
     ok = all(
         result["ratio"] <= RATIO_TARGET[shape] and result["dict_over_pipeline"] > 1 for shape, result in results.items()

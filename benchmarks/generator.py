@@ -57,7 +57,7 @@ def framed(payload: bytes) -> bytes:
     return struct.pack(">BBQ", 0x81, 127, size) + payload
 
 
-class Generator(WSListener):  # type: ignore[misc]
+class Generator(WSListener):
     """Serves one client."""
 
     def __init__(self, shape: str) -> None:
@@ -75,7 +75,6 @@ class Generator(WSListener):  # type: ignore[misc]
             for _ in range(blocks):
                 transport.underlying_transport.write(self.block)
             transport.underlying_transport.write(b"".join(self.frames[:rest]) + self.end)
-
 
     def pause_writing(self) -> None:
         """Leave it to the transport to hold what the socket does not take yet: a request is bounded."""

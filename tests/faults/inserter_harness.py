@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.faults.shared import Shared
+from faults.shared import Shared
 
 
 def main(directory: str, prefix: str) -> None:

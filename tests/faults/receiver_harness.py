@@ -9,17 +9,18 @@ from __future__ import annotations
 import struct
 import sys
 from pathlib import Path
+from typing import cast
 
-from picows import WSMsgType
+from picows import WSMsgType, WSTransport
 from picows.picows import _make_test_ws_frame
 
+from faults.shared import CAPACITY, SHARDS, SYMBOLS, Shared
+from faults.trades import trade
 from openbell.config import Source
 from openbell.core import ring, words
 from openbell.core.listener import FrameListener
 from openbell.record import RECORD_SIZE, Kind
 from openbell.vendors.alltick import AllTick
-from tests.faults.shared import CAPACITY, SHARDS, SYMBOLS, Shared
-from tests.faults.trades import trade
 
 
 def last_published(shared: Shared, shard: int) -> int:
@@ -61,11 +62,13 @@ def main(directory: str, count: int) -> None:
         on_disconnected=unexpected,
         on_pressure=lambda: None,
     )
+    # Frames without a connection: the listener uses its transport for CLOSE frames alone.
+    transport = cast(WSTransport, None)
     for number in range(min(published) + 1, count + 1):
         symbol = SYMBOLS[number * 7 % len(SYMBOLS)]
         if number <= published[table.shard_of(symbol.encode())]:
             continue
-        listener.on_ws_frame(None, _make_test_ws_frame(WSMsgType.TEXT, trade(number, symbol).push, True, False))
+        listener.on_ws_frame(transport, _make_test_ws_frame(WSMsgType.TEXT, trade(number, symbol).push, True, False))
         if number % 5 == 0:
             listener.publish()
         while listener.pending:

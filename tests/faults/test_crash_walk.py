@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from faults.hooked import ROOT, hooked_core
+from faults.shared import SHARDS, SYMBOLS, Shared
+from faults.trades import Trade, differences, oracle, trade
 from openbell.core import ring, snapshot
-from tests.faults.hooked import ROOT, hooked_core
-from tests.faults.shared import SHARDS, SYMBOLS, Shared
-from tests.faults.trades import Trade, differences, oracle, trade
 
 # Points of core/apply.pyx in the order of its stores, each at its first passage and deep in the load.
 APPLY = [(point, passage) for point in (1, 2, 3, 4, 5, 6, 7, 8, 9, 13) for passage in (1, 77, 613)]
@@ -58,7 +58,7 @@ class Walk:
     """Starts harness processes with crash points."""
 
     def __init__(self, core: Path, directory: Path, processes: list[subprocess.Popen[str]], undo: bool = True) -> None:
-        self.environment = {**os.environ, "PYTHONPATH": f"{core / 'src'}:{ROOT}"}
+        self.environment = {**os.environ, "PYTHONPATH": f"{core / 'src'}:{ROOT / 'tests'}"}
         if not undo:
             self.environment["OPENBELL_NO_UNDO"] = "1"
         self.directory = directory
@@ -69,7 +69,7 @@ class Walk:
         if crash is not None:
             environment["OPENBELL_CRASH"] = f"{crash[0]}:{crash[1]}"
         process = subprocess.Popen(
-            [sys.executable, "-m", f"tests.faults.{harness}", str(self.directory), str(argument)],
+            [sys.executable, "-m", f"faults.{harness}", str(self.directory), str(argument)],
             env=environment,
             cwd=ROOT,
             stdout=subprocess.PIPE if harness == "inserter_harness" else None,

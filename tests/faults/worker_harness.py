@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from faults.shared import SHARDS, Shared
 from openbell.core import apply, words
-from tests.faults.shared import SHARDS, Shared
 
 
 def main(directory: str, worker: int) -> None:

@@ -1,9 +1,13 @@
 """The worker's loop: records out of its rings, into the rows of the snapshot, exactly once through any crash."""
 
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from _typeshed import WriteableBuffer
 from typing_extensions import disjoint_base
+
+# Variables, so that a list of any one kind of buffer will do.
+_Ring = TypeVar("_Ring", bound=WriteableBuffer)
+_Bell = TypeVar("_Bell", bound=WriteableBuffer)
 
 WAITS: Final[tuple[str, ...]]
 
@@ -14,9 +18,9 @@ class Applier:
         self,
         snapshot: WriteableBuffer,
         worker: int,
-        rings: list[WriteableBuffer],
+        rings: list[_Ring],
         worker_bell: WriteableBuffer,
-        producer_bells: list[WriteableBuffer],
+        producer_bells: list[_Bell],
         counters: WriteableBuffer,
         histogram: WriteableBuffer,
         clock_offset: WriteableBuffer,

@@ -199,6 +199,9 @@ class Binance(Vendor):
         if source.min_reconnect_s is not None:
             # 300 attempts in 5 minutes are allowed.
             self.min_reconnect_s = source.min_reconnect_s if source.local else max(1.0, source.min_reconnect_s)
+        if source.local:
+            # The venue's limit is not that of a simulator on this machine.
+            self.pause_between_messages_s = 0.0
         self._sequence = 0
         self._answers = msgspec.json.Decoder(_Answer, strict=False)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from importlib.metadata import entry_points
 from typing import Final
 
 from openbell.config import Source
@@ -39,6 +38,9 @@ def load(name: str) -> type[Vendor]:
         return _import(name, name)
     if path := _BUILT_IN.get(name):
         return _import(name, path)
+    # Slow to import, and a receiver that is started again is in a hurry.
+    from importlib.metadata import entry_points
+
     installed = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
     if path := installed.get(name):
         return _import(name, path)
