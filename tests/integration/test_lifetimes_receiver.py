@@ -1,0 +1,178 @@
+"""The receiver process: connected to an exchange that another library plays, killed, restarted and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from feed_process import lives
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+
+import openbell
+from openbell.config import Config, Feed, Source
+from openbell.errors import SymbolTableFull
+from openbell.market import Market
+from openbell.monitor.control import ConnectionState
+from openbell.supervisor import Supervisor
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class Exchange:
+    """A venue on loopback: it accepts every subscription, and sends trades when it is told to."""
+
+    def __init__(self) -> None:
+        self._server = serve(self._handle, "127.0.0.1", 0)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.port = self._server.socket.getsockname()[1]
+        self.subscribed: list[ServerConnection] = []
+        self.sent = 0
+        self._connections: list[ServerConnection] = []
+
+    def _handle(self, connection: ServerConnection) -> None:
+        self._connections.append(connection)
+        try:
+            for message in connection:
+                connection.send(json.dumps({"result": None, "id": json.loads(message)["id"]}))
+                self.subscribed.append(connection)
+        except ConnectionClosed:
+            return
+
+    def trade(self, count: int) -> None:
+        """Send `count` trades, of two symbols in turn, over the newest connection."""
+        for _ in range(count):
+            self.sent += 1
+            symbol = ("BTCUSDT", "ETHUSDT")[self.sent % 2]
+            trade = {"e": "trade", "s": symbol, "t": self.sent, "p": f"{self.sent}.5", "q": "2", "m": False}
+            self.subscribed[-1].send(json.dumps({"stream": f"{symbol.lower()}@trade", "data": trade}))
+
+    def close(self) -> None:
+        """Close without waiting for anybody's good-bye."""
+        self._server.shutdown()
+        for connection in self._connections:
+            connection.socket.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    venue = Exchange()
+    yield venue
+    venue.close()
+
+
+@pytest.fixture
+def feed(exchange: Exchange, feed_name: str) -> Iterator[Supervisor]:
+    source = Source(
+        vendor="binance",
+        symbols=("btcusdt", "ethusdt"),
+        url=f"ws://127.0.0.1:{exchange.port}",
+        min_reconnect_s=0.05,
+    )
+    config = Config(feed=Feed(name=feed_name, ring_capacity=1024, symbols_capacity=64), sources=(source,))
+    with Supervisor(config) as supervisor:
+        supervisor.start()
+        yield supervisor
+
+
+@pytest.fixture
+def market(feed: Supervisor, feed_name: str) -> Iterator[Market]:
+    with openbell.attach(feed_name) as attached:
+        await_live(feed, attached)
+        yield attached
+
+
+def await_live(feed: Supervisor, market: Market, patience_s: float = 10.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while [connection.state for connection in market.status().connections] != [ConnectionState.LIVE]:
+        assert time.monotonic() < deadline, market.status().connections
+        feed.poll(0.01)
+
+
+def await_applied(feed: Supervisor, market: Market, count: int, patience_s: float = 10.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while market.status().applied < count:
+        assert time.monotonic() < deadline, f"{market.status().applied} of {count} applied"
+        feed.poll(0.01)
+
+
+def receiver_of(market: Market) -> int:
+    return next(process.pid for process in market.status().processes if process.name == "receiver-0")
+
+
+def test_what_an_exchange_sends_is_in_the_market(feed: Supervisor, market: Market, exchange: Exchange) -> None:
+    exchange.trade(1_000)
+    await_applied(feed, market, 1_000)
+    row = market["BTCUSDT"]
+    assert (row.last, row.trades, row.volume, row.gaps) == (1000.5, 500, 1000.0, 0)
+    status = market.status()
+    assert (status.published, status.invalid, status.lost, status.restarts) == (1_000, 0, 0, 0)
+    (connection,) = status.connections
+    assert (connection.label, connection.symbols, connection.acks, connection.connects) == ("binance", 2, 1, 1)
+    assert all(process.healthy for process in status.processes)
+
+
+def test_a_killed_receiver_is_back_within_two_seconds_and_the_interval_is_a_gap(
+    feed: Supervisor, market: Market, exchange: Exchange
+) -> None:
+    exchange.trade(100)
+    await_applied(feed, market, 100)
+    generation, old = market.status().generation, receiver_of(market)
+    os.kill(old, signal.SIGKILL)
+    began = time.monotonic()
+    while market.status().connections[0].state is not ConnectionState.DOWN:
+        assert time.monotonic() - began < 1.0
+        feed.poll(0.005)
+    await_live(feed, market)
+    exchange.trade(100)
+    await_applied(feed, market, 200)
+    assert time.monotonic() - began < 2.0
+    status = market.status()
+    assert status.generation == generation
+    assert receiver_of(market) != old
+    assert (status.restarts, status.gaps) == (1, 2)
+    assert set(market.snapshot().gaps) == {1}
+    assert market["BTCUSDT"].last == 200.5
+
+
+def test_an_orderly_stop_applies_all_that_was_read(
+    feed: Supervisor, market: Market, exchange: Exchange, runtime_dir: Path
+) -> None:
+    exchange.trade(2_000)
+    pid = receiver_of(market)
+    assert feed.drain() == 0
+    status = market.status()
+    assert not lives(pid)
+    assert status.published == status.applied > 0
+    assert status.connections[0].state is ConnectionState.DOWN
+    feed.stop()
+    assert list(runtime_dir.iterdir()) == []
+
+
+def test_a_receiver_does_not_outlive_its_supervisors_end_of_the_line(feed: Supervisor, market: Market) -> None:
+    (role,) = feed._receivers
+    assert role.process is not None
+    # What the kernel does when the supervisor dies.
+    role.process.close()
+    pid, deadline = receiver_of(market), time.monotonic() + 2.0
+    while lives(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    role.bury()
+
+
+def test_more_symbols_than_there_is_room_for_are_refused_at_the_start(exchange: Exchange, feed_name: str) -> None:
+    source = Source(
+        vendor="binance", symbols=tuple(f"s{index}usdt" for index in range(65)), url=f"ws://127.0.0.1:{exchange.port}"
+    )
+    config = Config(feed=Feed(name=feed_name, ring_capacity=1024, symbols_capacity=64), sources=(source,))
+    with Supervisor(config) as supervisor, pytest.raises(SymbolTableFull, match="64 symbols"):
+        supervisor.start()
