@@ -31,7 +31,7 @@ from openbell.core.atomics cimport (
     undo_disabled,
 )
 from openbell.core.buffers cimport Borrowed, borrow_writable
-from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on
+from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on, wake_anyway
 from openbell.core.histogram cimport Histogram, observe
 from openbell.core.layout cimport (
     HAS_A,
@@ -190,6 +190,13 @@ cdef class Applier:
         int
             1 if a row was put back, else 0. The record is applied again by `run`.
         """
+        cdef int i
+        # The dead one may have freed space, or taken a producer's flag, and not come to waking it.
+        for i in range(self.ring_count):
+            wake_anyway(self.producers[i])
+        return self._restore()
+
+    cdef int _restore(self) except -1:
         cdef uint64_t word = load_acquire(&self.undo.word)
         cdef uint64_t row = self.undo.row
         cdef uint64_t version
@@ -290,6 +297,7 @@ cdef class Applier:
         cdef uint64_t mask = words.capacity - 1
         cdef uint64_t at = load_relaxed(&words.applied)
         cdef uint64_t n = load_acquire(&words.head) - at  # SYNC POINT: ring-head
+        cdef int64_t received[BATCH]
         cdef uint64_t i
         if n == 0:
             return 0
@@ -297,16 +305,18 @@ cdef class Applier:
             self.counters[C_MAX_BATCH] = n
         n = min(n, <uint64_t>BATCH)
         for i in range(n):
+            # Taken before the record is let go: behind `applied` the producer may write over it.
+            received[i] = records[(at + i) & mask].receive_ns
             self._apply(ring, &records[(at + i) & mask], at + i, &words.applied)
         ring_bell(self.producers[ring])
-        self._time(records, mask, at, n)
+        self._time(received, n)
         self.counters[C_BATCHES] += 1
         return n
 
-    cdef void _time(self, Record *records, uint64_t mask, uint64_t at, uint64_t n) noexcept nogil:
+    cdef void _time(self, const int64_t *received, uint64_t n) noexcept nogil:
         """Count receive-to-snapshot latencies: receive times of a batch repeat, so runs are counted at once."""
         cdef uint64_t offset = load_relaxed(self.clock_offset)
-        cdef int64_t now, receive_ns
+        cdef int64_t now
         cdef uint64_t i = 0
         cdef uint64_t run
         if offset != self.last_offset:
@@ -315,12 +325,11 @@ cdef class Applier:
             return
         now = monotonic_ns() + <int64_t>offset
         while i < n:
-            receive_ns = records[(at + i) & mask].receive_ns
             run = 1
-            while i + run < n and records[(at + i + run) & mask].receive_ns == receive_ns:
+            while i + run < n and received[i + run] == received[i]:
                 run += 1
-            if receive_ns:
-                observe(self.histogram, now - receive_ns, run)
+            if received[i]:
+                observe(self.histogram, now - received[i], run)
             i += run
 
     cdef void _apply(self, int ring, const Record *record, uint64_t position, uint64_t *applied) noexcept nogil:
@@ -359,7 +368,8 @@ cdef class Applier:
         crash_point(5)
         # 3. Odd.
         version = versions[row] + 1
-        store_relaxed(&versions[row], version)
+        # Released: a reader that meets the odd row must find the word and the images of this record, not the last one's.
+        store_release(&versions[row], version)  # SYNC POINT: undo-armed
         crash_point(6)
         fence_release()  # SYNC POINT: row-odd
         # 4. Data.

@@ -36,6 +36,7 @@ cdef extern from *:
     static inline void ob_store_release(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     static inline uint64_t ob_bits(double v) { uint64_t u; memcpy(&u, &v, 8); return u; }
     static inline uint32_t ob_load32(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+    static inline uint32_t ob_load32_acquire(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static inline void ob_store32(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
     static inline uint32_t ob_exchange32(uint32_t *p, uint32_t v) { return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL); }
     static inline void ob_increment32(uint32_t *p) { __atomic_fetch_add(p, 1, __ATOMIC_ACQ_REL); }
@@ -123,6 +124,7 @@ cdef extern from *:
     void store_release "ob_store_release"(uint64_t *p, uint64_t value) noexcept nogil
     uint64_t bits_of "ob_bits"(double value) noexcept nogil
     uint32_t load32 "ob_load32"(const uint32_t *p) noexcept nogil
+    uint32_t load32_acquire "ob_load32_acquire"(const uint32_t *p) noexcept nogil
     void store32 "ob_store32"(uint32_t *p, uint32_t value) noexcept nogil
     uint32_t exchange32 "ob_exchange32"(uint32_t *p, uint32_t value) noexcept nogil
     void increment32 "ob_increment32"(uint32_t *p) noexcept nogil

@@ -14,6 +14,7 @@ from openbell.core.atomics cimport (
     futex_wake,
     increment32,
     load32,
+    load32_acquire,
     store32,
 )
 
@@ -28,9 +29,15 @@ cdef inline void ring_bell(Bell *bell) noexcept nogil:
         increment32(&bell.count)
         futex_wake(&bell.count)
 
+cdef inline void wake_anyway(Bell *bell) noexcept nogil:
+    """Wake the owner of `bell` whether it has announced itself or not: who took the flag may have died before waking."""
+    increment32(&bell.count)
+    futex_wake(&bell.count)
+
 cdef inline uint32_t announce_wait(Bell *bell) noexcept nogil:
     """Say that the owner is about to sleep. Look for work once more after this, then `sleep_on` or `cancel_wait`."""
-    cdef uint32_t seen = load32(&bell.count)
+    # Before the announcement, whatever the processor would like: a ring in between must not count as seen.
+    cdef uint32_t seen = load32_acquire(&bell.count)
     store32(&bell.waiting, 1)
     fence_full()  # SYNC POINT: bell-wait (pairs with bell-ring)
     return seen

@@ -131,6 +131,8 @@ cdef class FrameListener(WSListener):
         self._rings = [ring for ring in rings if isinstance(ring, RingWriter)]
         if len(self._rings) != len(rings):
             raise TypeError("rings must be RingWriters")
+        if not all((<RingWriter>ring).recovered for ring in self._rings):
+            raise ValueError("a ring was not taken over: call recover() of each writer first")
         self.ring_count = len(rings)
         for i, ring in enumerate(self._rings):
             self.rings[i] = <PyObject *>ring

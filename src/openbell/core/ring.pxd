@@ -37,6 +37,7 @@ cdef class RingWriter:
     cdef uint64_t published
     cdef uint64_t gate
     cdef int64_t max_wait_ns
+    cdef bint recovered
 
     cdef bint extend(self) noexcept nogil
     cdef bint wait_for_space(self) noexcept nogil

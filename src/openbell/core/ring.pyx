@@ -16,13 +16,12 @@ from openbell.core.atomics cimport (
     fence_acquire,
     fence_release,
     load_acquire,
-    load_relaxed,
     monotonic_ns,
     store_relaxed,
     store_release,
 )
 from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
-from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on
+from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on, wake_anyway
 from openbell.core.layout cimport GAP_LAP, HAS_A, HAS_B, HAS_C, HAS_D, KIND_GAP, RECORD_SIZE, ROW_NONE, Record
 
 cdef enum:
@@ -137,12 +136,18 @@ cdef class RingWriter:
         self.position = claim
         self.claimed = claim
         self.published = head
+        self.recovered = True
         self.flush()
+        # The dead one may have published, or taken the worker's flag, and not come to waking it.
+        wake_anyway(self.worker_bell)
         return claim - head
 
     cdef bint extend(self) noexcept nogil:
         """Claim the next chunk. Publishes what is written first, so that the worker never waits for a whole ring."""
         cdef uint64_t limit = self.gate + self.capacity
+        if not self.recovered:
+            # A claim may never decrease, and what the last producer claimed is not looked at yet.
+            return False
         self.flush()
         if self.position + self.chunk > limit:
             self.gate = load_acquire(&self.words.applied)  # SYNC POINT: ring-gate
@@ -183,8 +188,16 @@ cdef class RingWriter:
         crash_point(25)
 
     def append(self, record: bytes) -> bool:
-        """Write one 64-byte record; False if there was no room within the wait. Visible after `publish`."""
+        """Write one 64-byte record; False if there was no room within the wait. Visible after `publish`.
+
+        Raises
+        ------
+        ValueError
+            The record has not 64 bytes, or `recover` was not called.
+        """
         cdef Record *slot
+        if not self.recovered:
+            raise ValueError("this writer has not taken the ring over: call recover() first")
         if len(record) != RECORD_SIZE:
             raise ValueError(f"a record takes {RECORD_SIZE} bytes, not {len(record)}")
         slot = self.slot()
@@ -301,7 +314,8 @@ cdef class Tap:
         if head - self.at <= self.capacity:
             taken = _copy(self.records, self.at, n, self.capacity)
             fence_acquire()  # SYNC POINT: ring-claim (the copy before the claim that judges it)
-            claim = load_relaxed(&self.words.claim)
+            # Acquired: the head that is read next must not be older than this claim.
+            claim = load_acquire(&self.words.claim)
             if claim <= self.at + self.capacity:
                 self.at += n
                 return taken, 0
@@ -326,7 +340,7 @@ cdef class Tap:
             return b"", 1
         taken = _copy(self.records, self.at, n, self.capacity)
         fence_acquire()  # SYNC POINT: ring-claim
-        if load_relaxed(&self.words.claim) > self.at + self.capacity:
+        if load_acquire(&self.words.claim) > self.at + self.capacity:
             return b"", 1
         self.at += n
         return taken, 0

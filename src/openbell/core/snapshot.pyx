@@ -121,7 +121,7 @@ cdef bint _undo_row(const SnapshotWords *words, Py_ssize_t row, uint64_t version
                 out[c * step] = load_relaxed(&undo.image[c])
             else:
                 out[c * step] = load_relaxed(&column(words, c)[row])
-        fence_acquire()  # SYNC POINT: row-odd
+        fence_acquire()  # SYNC POINT: row-odd, undo-reuse
         if load_relaxed(&undo.word) == word and load_relaxed(&column(words, VERSION)[row]) == version:
             # The even version that the window began with: images hold none, the row's own word is odd.
             out[VERSION * step] = version - 1

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from openbell.core cimport atomics
 from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
-from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on
+from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on, wake_anyway
 from openbell.core.layout cimport Record
 
 
@@ -47,8 +47,7 @@ def wake(buffer, Py_ssize_t offset) -> None:
     """Wake whoever sleeps on the bell at `offset`, whether or not it has announced itself."""
     cdef Borrowed lent = borrow_writable(buffer, 8)
     cdef Bell *bell = <Bell *>_word(lent, offset)
-    atomics.increment32(&bell.count)
-    atomics.futex_wake(&bell.count)
+    wake_anyway(bell)
 
 
 def ring(buffer, Py_ssize_t offset) -> None:

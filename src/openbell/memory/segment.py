@@ -130,7 +130,7 @@ class Segment:
 
     def publish(self) -> None:
         """Store the magic: from now on the segment may be opened. Its body must be formatted."""
-        words.store(self.buffer, _AT_MAGIC, _MAGIC)
+        words.store(self.buffer, _AT_MAGIC, _MAGIC)  # SYNC POINT: segment-ready
 
     @classmethod
     def open(cls, path: Path, kind: Kind, generation: int, *, writable: bool = False) -> Segment:
@@ -180,7 +180,7 @@ class Segment:
         return segment
 
     def _check(self, kind: Kind, generation: int, size: int) -> None:
-        magic = words.load(self.buffer, _AT_MAGIC)
+        magic = words.load(self.buffer, _AT_MAGIC)  # SYNC POINT: segment-ready
         if magic == 0:
             raise FeedNotFound(f"{self.path} is not a finished segment; try again in a moment")
         if magic != _MAGIC:
