@@ -264,7 +264,7 @@ def run(as_json: bool, quick: bool) -> int:
         if hasattr(os, "sched_setaffinity") and len(cores := sorted(os.sched_getaffinity(0))) > 1:
             os.sched_setaffinity(0, {cores[0]})
             os.sched_setaffinity(generator.pid, {cores[1]})
-        slices, ticks = (8, 20_000) if quick else (120, 20_000)
+        slices, ticks = (8, 20_000) if quick else (44, 100_000)
         results = {shape: uvloop.run(measure(shape, slices, ticks, port)) for shape in ("batch", "single")}
     finally:
         generator.kill()

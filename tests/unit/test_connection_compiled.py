@@ -74,6 +74,7 @@ def test_a_tiny_ring_and_a_slow_worker_cost_time_and_no_record(
     rows = {name: shared.insert(name.encode()) for name in ("A", "B")}
     counters, block = ReceiverCounters(blocks[:1024]), ConnectionCounters(blocks[4096:4352])
     writer = ring.RingWriter(records, memory(128), memory(128))
+    writer.recover()
     worker = SlowWorker(records)
 
     def let_in(request: WSUpgradeRequest) -> WSListener:

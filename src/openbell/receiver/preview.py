@@ -96,9 +96,9 @@ class Preview:
         self._reader = ring.RingReader(records)
         self.counters = ReceiverCounters(_memory(4096)[:1024])
         self._controls: list[Control] = []
-        make = compiled_listeners(
-            self._symbols, [ring.RingWriter(records, _memory(128), _memory(128), 0)], self.counters.memory, _memory(8)
-        )
+        writer = ring.RingWriter(records, _memory(128), _memory(128), 0)
+        writer.recover()
+        make = compiled_listeners(self._symbols, [writer], self.counters.memory, _memory(8))
         self._listener = make(
             Hooks(
                 plan=vendor.plan(),
