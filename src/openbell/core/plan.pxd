@@ -44,6 +44,7 @@ ctypedef struct CompiledRoute:
 cdef class Plan:
     cdef CompiledRoute routes[ROUTES_MAX]
     cdef readonly int count
+    cdef int hinted
     cdef readonly tuple declaration
     cdef list _held
     cdef char prefix[32]

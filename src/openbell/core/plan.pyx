@@ -11,7 +11,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
-from openbell.core.layout cimport Record
+from openbell.core.layout cimport KIND_TRADE, Record
 from openbell.core.reasons cimport (
     AMOUNT_NEGATIVE,
     AMOUNT_NOT_FINITE,
@@ -81,6 +81,7 @@ cdef extern from "Python.h":
     const char *PyUnicode_DATA(PyObject *o) noexcept
     Py_ssize_t PyUnicode_GET_LENGTH(PyObject *o) noexcept
     const char *PyUnicode_AsUTF8AndSize(PyObject *o, Py_ssize_t *size) noexcept
+    PyObject *PyErr_Occurred() noexcept
     void PyErr_Clear() noexcept
 
 cdef enum:
@@ -139,6 +140,29 @@ def _offset_of(struct_type, name, where):
     return offset
 
 
+def _check_list(entry, where):
+    """Refuse a list that may hold anything but the event: its members would be looked for where it has none."""
+    # Not at the top: only some receivers need it, and all of them start faster without.
+    from msgspec import inspect
+
+    kind = next(known.type for known in inspect.type_info(entry.frame).fields if known.name == entry.path)
+    while isinstance(kind, inspect.Metadata):
+        kind = kind.type
+    lists = [
+        each for each in (kind.types if isinstance(kind, inspect.UnionType) else (kind,))
+        if isinstance(each, inspect.ListType)
+    ]
+    for each in lists:
+        item = each.item_type
+        while isinstance(item, inspect.Metadata):
+            item = item.type
+        if not isinstance(item, inspect.StructType) or item.cls is not entry.event:
+            lists = []
+            break
+    if not lists:
+        raise ValueError(f"{where}: {entry.path} must be declared as list[{entry.event.__name__}], and nothing wider")
+
+
 cdef class Plan:
     """Compile a vendor's routes.
 
@@ -167,6 +191,8 @@ cdef class Plan:
         self.count = len(declaration)
         for i, entry in enumerate(self.declaration):
             self._compile(&self.routes[i], entry)
+        # An empty marker is always there: what comes behind it is never reached, nor is it by a hint.
+        self.hinted = next((i for i, entry in enumerate(self.declaration) if not entry.marker), self.count)
 
     cdef _compile(self, CompiledRoute *to, entry):
         cdef bytes marker = entry.marker
@@ -186,7 +212,7 @@ cdef class Plan:
         to.many = entry.many
         where = f"route {entry.name!r}"
         to.path_offset = _offset_of(entry.frame, entry.path, where) if entry.path else -1
-        if not entry.path and entry.event is not entry.frame:
+        if not entry.path and (entry.many or entry.event is not entry.frame):
             raise ValueError(f"{where}: without a path, the frame itself is the event")
         to.expect_offset = -1
         if entry.frame_expect is not None:
@@ -213,6 +239,11 @@ cdef class Plan:
             to.field_count += 1
         if to.symbol_offset < 0:
             raise ValueError(f"{where}: no SYMBOL field")
+        if to.kind == KIND_TRADE and not any(int(f.op) == OP_PRICE and f.target == "a" for f in entry.fields):
+            # The worker takes a trade's price as present.
+            raise ValueError(f"{where}: a trade needs a PRICE with target a")
+        if entry.many:
+            _check_list(entry, where)
 
     cdef _field(self, CompiledField *to, field, int op, Py_ssize_t offset, where):
         to.op = op
@@ -250,7 +281,7 @@ cdef class Plan:
         cdef const char *found
         cdef size_t window
         cdef int i
-        for i in range(self.count):
+        for i in range(self.hinted):
             route = &self.routes[i]
             if (route.hint + route.marker_length <= size
                     and memcmp(data + route.hint, route.marker, route.marker_length) == 0):
@@ -316,14 +347,15 @@ cdef class Plan:
                 if value is not NULL and PyFloat_CheckExact(value):
                     number = PyFloat_AS_DOUBLE(value)
                 elif value is NULL or value is Py_None:
-                    if field.op == OP_PRICE and route.kind == 1:
+                    if field.op == OP_PRICE and route.kind == KIND_TRADE:
                         return PRICE_MISSING
                     continue
                 elif PyLong_CheckExact(value):
                     number = PyLong_AsDouble(value)
-                    if number == -1.0:
-                        # An int beyond any double sets an error; -1 itself does not.
+                    if number == -1.0 and PyErr_Occurred() is not NULL:
+                        # Beyond any double.
                         PyErr_Clear()
+                        number = INFINITY_
                 else:
                     return (PRICE_WRONG_TYPE if field.op == OP_PRICE
                             else SIZE_WRONG_TYPE if field.op == OP_SIZE else AMOUNT_WRONG_TYPE)

@@ -1,0 +1,54 @@
+"""Write numbered records into a ring: ``write_ring FILE CAPACITY COUNT BURST PAUSE_US GATE``.
+
+GATE ``own`` frees every slot as soon as it is published, so that nothing holds the writer back; ``worker`` leaves that
+to another process. Prints ``{"ready": pid}``, waits for a line, writes, and prints what it did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from corelab.memory import attached_before_fence, memory
+from corelab.numbered import numbered
+from corelab.rig import AT_APPLIED
+from openbell.core import ring, words
+from openbell.core.ring import RingWriter
+
+BLOCK = 8192
+
+
+def main() -> None:
+    path, capacity, count, burst, pause_us, gate = sys.argv[1], *map(int, sys.argv[2:6]), sys.argv[6]
+    body = attached_before_fence(Path(path), ring.size(capacity))
+    # The other process has no bell for us: look again soon.
+    writer = RingWriter(body, memory(64), memory(64), max_wait_ns=20_000)
+    writer.recover()
+    print(json.dumps({"ready": os.getpid()}), flush=True)
+    sys.stdin.readline()
+    began = time.monotonic()
+    waits = position = 0
+    block = b""
+    # A burst may not be longer than the ring has room for, where nobody else frees any.
+    step = min(burst, capacity // 2) if gate == "own" else burst
+    while position < count:
+        for _ in range(min(step, count - position)):
+            at = position % BLOCK
+            if at == 0:
+                block = numbered(position, BLOCK)
+            while not writer.append(block[at * 64 : at * 64 + 64]):
+                waits += 1
+            position += 1
+        writer.publish()
+        if gate == "own":
+            words.store(body, AT_APPLIED, position)
+        if pause_us:
+            time.sleep(pause_us / 1e6)
+    print(json.dumps({"written": position, "waits": waits, "seconds": time.monotonic() - began}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""The demonstration, end to end: real processes, real sockets, and a verdict that can say no."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Command, last_object, run, started
+
+import openbell
+from openbell.errors import OpenBellError
+from openbell.market import Market
+
+KEYS = [
+    *("universe", "symbols", "sent", "received", "applied", "invalid", "ignored", "lost", "snapshot_matches"),
+    *("seconds", "ticks_per_second", "receive_to_snapshot_ns", "ok"),
+]
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give demonstrations a place for temporary files that goes with the test, also those of a killed one."""
+    directory = tmp_path / "scratch"
+    directory.mkdir()
+    monkeypatch.setenv("TMPDIR", str(directory))
+    return directory
+
+
+def play(*arguments: str) -> dict[str, Any]:
+    """Run a demonstration that must be right, and return its result."""
+    done = run("demo", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    return last_object(done.stdout)
+
+
+def pids(market: Market, role: str) -> list[int]:
+    """Return the pids of the feed's processes of a role."""
+    return [process.pid for process in market.status().processes if process.name.startswith(role)]
+
+
+def attached(running: Command, name: str) -> Market:
+    """Attach to the feed of a demonstration as soon as it has applied something."""
+    found: list[Market] = []
+
+    def look() -> bool:
+        try:
+            market = found[0] if found else openbell.attach(name)
+        except OpenBellError:
+            return False
+        if not found:
+            found.append(market)
+        return market.status().applied > 1000
+
+    running.until(look)
+    return found[0]
+
+
+def test_nothing_is_lost_and_the_snapshot_is_what_the_oracle_says() -> None:
+    result = play("--seconds", "0.5", "--workers", "4")
+    assert list(result) == KEYS
+    assert result["ok"] is result["snapshot_matches"] is True
+    assert result["universe"] == "cn" and result["symbols"] == 5200
+    # The opening flush alone has a trade of every symbol.
+    assert result["sent"] == result["received"] == result["applied"] > 10_000
+    assert result["invalid"] == result["ignored"] == result["lost"] == 0
+    latency = result["receive_to_snapshot_ns"]
+    assert 0 < latency["p50"] <= latency["p99"] <= latency["p999"] <= latency["max"]
+    assert 0.4 < result["seconds"] < 20 and result["ticks_per_second"] > 0
+
+
+def capture_of(path: Path, messages: int) -> Path:
+    """Write a capture of `messages` Binance messages of one symbol, a fifth of each kind, and a REST answer."""
+    with gzip.open(path, "wt") as file:
+        for number in range(messages):
+            data: dict[str, object]
+            match number % 5:
+                case 0:
+                    stream, data = "depth@100ms", {"e": "depthUpdate", "s": "BTCUSDT", "b": [["1.0", "0"]], "a": []}
+                case 1 | 2:
+                    price = f"{61_000 + number % 50}.5"
+                    stream = "trade"
+                    data = {
+                        "e": "trade",
+                        "s": "BTCUSDT",
+                        "t": number,
+                        "p": price,
+                        "q": "0.1",
+                        "T": 1723161255342 + number,
+                    }
+                    data |= {"m": True, "M": True}
+                case _:
+                    stream = "bookTicker"
+                    data = {
+                        "u": number,
+                        "s": "BTCUSDT",
+                        "b": f"{61_000 + number}.1",
+                        "B": "3",
+                        "a": "61900.2",
+                        "A": "1.5",
+                    }
+            text = json.dumps({"stream": f"btcusdt@{stream}", "data": data}, separators=(",", ":"))
+            file.write(f"{1723161253937085768 + number * 1000} {text}\n")
+        file.write(f'{1723161253937085768 + messages * 1000} {{"lastUpdateId":1,"bids":[],"asks":[]}}\n')
+    return path
+
+
+def test_a_capture_is_applied_in_full_and_its_other_messages_are_counted(tmp_path: Path) -> None:
+    capture = capture_of(tmp_path / "small.capture.gz", 5000)
+    result = play("--capture", str(capture), "--speed", "max", "--symbols", "40")
+    assert (result["universe"], result["symbols"]) == ("capture", 40)
+    assert (result["sent"], result["applied"], result["ignored"], result["invalid"]) == (5001, 4000, 1000, 1)
+
+
+def test_two_demonstrations_run_at_once() -> None:
+    arguments = ("demo", "--seconds", "0.5", "--symbols", "200", "--workers", "1", "--json")
+    with started(*arguments) as first, started(*arguments) as second:
+        assert [first.end(), second.end()] == [0, 0], first.err + second.err
+        assert last_object(first.out)["ok"] and last_object(second.out)["ok"]
+
+
+def test_the_first_interrupt_ends_it_with_the_verdict_so_far(feed_name: str) -> None:
+    with started("demo", "--seconds", "60", "--symbols", "300", "--name", feed_name, "--json") as running:
+        with attached(running, feed_name):
+            running.send(signal.SIGINT)
+        assert running.end() == 130
+        result = last_object(running.out)
+        assert result["ok"], running.err
+        assert result["sent"] >= 300 and result["lost"] == 0
+        assert "interrupted" in running.err
+
+
+def test_the_second_interrupt_tears_everything_down_at_once(feed_name: str) -> None:
+    with started("demo", "--seconds", "60", "--symbols", "300", "--name", feed_name, "--json") as running:
+        with attached(running, feed_name) as market:
+            # It cannot end by itself: what is published stays unapplied while the worker is stopped.
+            for pid in pids(market, "worker"):
+                os.kill(pid, signal.SIGSTOP)
+            running.send(signal.SIGINT)
+            running.until(lambda: "ending the market" in running.err)
+            running.send(signal.SIGINT)
+            assert running.end(timeout_s=5) == 130
+        assert running.out == ""
+        assert "aborted" in running.err
+
+
+def test_an_interrupt_at_any_moment_leaves_nothing_behind(scratch: Path) -> None:
+    # The runtime directory and the processes are looked at after every test; temporary files are looked at here.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        with started("demo", "--seconds", "2", "--symbols", "100", "--json") as running:
+            # Not before its handlers are in place: until then it is a Python like any other.
+            running.until(lambda running=running: "starting the simulator" in running.err)  # type: ignore[misc]
+            time.sleep(random.uniform(0.0, 1.5))
+            running.send(number)
+            assert running.end() == 130, running.err
+            assert "Traceback" not in running.err
+            if running.out:
+                result = last_object(running.out)
+                assert result["lost"] == 0 and result["snapshot_matches"], running.err
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_applied_twice(feed_name: str) -> None:
+    with started("demo", "--seconds", "2", "--workers", "2", "--name", feed_name, "--json") as running:
+        with attached(running, feed_name) as market:
+            for pid in pids(market, "worker"):
+                os.kill(pid, signal.SIGKILL)
+            running.until(lambda: market.status().restarts >= 2)
+        assert running.end() == 0, running.err
+        assert last_object(running.out)["ok"]
+
+
+def test_a_killed_receiver_is_never_passed_over(feed_name: str) -> None:
+    with started("demo", "--seconds", "1", "--symbols", "300", "--name", feed_name, "--json") as running:
+        with attached(running, feed_name) as market:
+            (pid,) = pids(market, "receiver")
+            os.kill(pid, signal.SIGKILL)
+        assert running.end() == 1, running.err
+        result = last_object(running.out)
+        assert result["ok"] is False
+        # What it held is gone: that shows as a gap in the rows, and as a loss unless it held nothing.
+        assert result["snapshot_matches"] is False and result["lost"] >= 0
+        assert "gaps: expected 0" in running.err
+        assert "NOT OK" in running.err
+
+
+def test_a_simulator_that_dies_is_said_and_leaves_nothing(feed_name: str) -> None:
+    with started("demo", "--seconds", "60", "--symbols", "300", "--name", feed_name, "--json") as running:
+        with attached(running, feed_name):
+            os.kill(simulator_of(running.process.pid), signal.SIGKILL)
+        assert running.end() == 1
+        assert running.out == ""
+        assert "the simulator ended with exit status -9" in running.err
+        assert "Traceback" not in running.err
+
+
+def test_a_killed_demonstration_takes_all_its_processes_along(feed_name: str) -> None:
+    arguments = ("demo", "--seconds", "60", "--symbols", "300", "--name", feed_name, "--json")
+    with started(*arguments) as running, attached(running, feed_name) as market:
+        children = [simulator_of(running.process.pid), *pids(market, "receiver"), *pids(market, "worker")]
+        running.send(signal.SIGKILL)
+        running.end()
+        deadline = time.monotonic() + 3.0
+        while alive := [pid for pid in children if Path(f"/proc/{pid}").exists()]:
+            assert time.monotonic() < deadline, f"still alive: {alive}"
+            time.sleep(0.02)
+    # A killed supervisor cannot clear up; the next one of the same name does.
+    result = play("--seconds", "0.2", "--symbols", "10", "--name", feed_name)
+    assert result["ok"]
+
+
+def test_a_capture_without_market_data_is_said_in_the_simulators_own_words(tmp_path: Path) -> None:
+    capture = tmp_path / "empty.capture"
+    capture.write_text('1 {"lastUpdateId":1}\n')
+    done = run("demo", "--capture", str(capture))
+    assert done.returncode == 1
+    assert "no market data in it" in done.stderr and "Traceback" not in done.stderr
+
+
+def simulator_of(pid: int) -> int:
+    """Return the pid of the simulator that process `pid` started."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            parent = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == pid and b"openbell.simulator" in words:
+            return int(entry.name)
+    raise AssertionError(f"process {pid} has no simulator")
