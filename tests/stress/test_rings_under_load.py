@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +12,10 @@ from corelab.memory import shared_before_fence
 from corelab.numbered import misplaced, torn
 from corelab.processes import program, said, tell
 from corelab.records import trade
-from corelab.rig import C_PARKS, Rig
+from corelab.rig import AT_APPLIED, C_PARKS, Rig
 from corelab.workers import PARK_NS, running
 
-from openbell.core import ring
+from openbell.core import ring, words
 from openbell.core.ring import RingReader, Tap
 
 
@@ -47,6 +48,7 @@ def test_what_taps_are_given_and_what_they_skip_is_exactly_what_was_written(
             assert tap["skipped_total"] == tap["skipped"]
             assert (tap["torn"], tap["misplaced"], tap["bad_gaps"]) == (0, 0, 0), tap
             assert tap["delivered"] > 0
+            assert tap["growth_kib"] < 1024, "a reader that is overrun holds nothing back for later"
         assert tap["laps"] > 0, "the slow tap was never overtaken"
     assert ring.positions(body)["head"] == count
 
@@ -103,22 +105,33 @@ def test_of_fifteen_thousand_records_in_bursts_of_seven_none_is_out_of_order(tmp
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("wait", ["park", "adaptive"])
-def test_no_wake_up_is_lost_by_a_worker_that_goes_to_sleep_after_every_record(scale: float, wait: str) -> None:
-    # Each record is published just as the worker lies down. A bell it did not hear costs it the whole time-out, and
-    # without the fences it misses some in a thousand; a machine that is busy elsewhere is slow once or twice.
-    rig = Rig(capacity=8, wait=wait)
-    count = int(20_000 * scale)
-    overslept = 0
+def test_no_wake_up_is_lost_by_a_worker_that_goes_to_sleep_again_and_again(scale: float) -> None:
+    # One more record is published just as the worker comes to the end of a batch, and lies down. A bell that it did not
+    # hear costs it the whole time-out; a machine that is busy elsewhere is slow once or twice. (That the fences are
+    # needed shows too seldom here to be tested: the model of the doorbell tests it.)
+    rig = Rig(capacity=4096, wait="park")
+    rounds = int(20_000 * scale)
+    batch = 200
     record = trade(0, 1.0).pack()
-    writer = rig.writers[0]
-    with running(rig):
-        for number in range(count):
-            writer.append(record)
+    buffer, append, publish = rig.rings[0], rig.writers[0].append, rig.writers[0].publish
+    generator = random.Random(9)
+    overslept = done = 0
+    with running(rig, 10 * PARK_NS):
+        for _ in range(rounds):
+            for _ in range(batch):
+                append(record)
+            publish()
+            near_the_end = done + generator.randint(batch - 40, batch)
+            while words.load(buffer, AT_APPLIED) < near_the_end:
+                pass
+            append(record)
             before = time.monotonic_ns()
-            writer.publish()
-            while rig.applied() <= number:
+            publish()
+            done += batch + 1
+            while words.load(buffer, AT_APPLIED) < done:
                 pass
             overslept += time.monotonic_ns() - before > 0.9 * PARK_NS
-    assert rig.counter(C_PARKS) > 0
+            if overslept > 2 * scale:
+                break
+    assert rig.counter(C_PARKS) > rounds // 100
     assert overslept <= 2 * scale

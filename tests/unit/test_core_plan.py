@@ -173,4 +173,3 @@ def test_a_struct_that_reorders_its_members_is_read_by_name(tmp_path: Path) -> N
     receiver.send(b'{"symbol":"BBB","price":3,"size":4}')
     (record,) = receiver.records()
     assert (receiver.table.key(record.row), record.a, record.b) == (b"BBB", 3.0, 4.0)
-

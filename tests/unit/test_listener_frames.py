@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def test_numbers_may_come_as_text_and_the_sequence_and_time_too(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("price", "reason"),
     [
-        ('"nan"', Reason.PRICE_NOT_FINITE), ('"inf"', Reason.PRICE_NOT_FINITE), ('"-Infinity"', Reason.PRICE_NOT_FINITE),
+        ('"nan"', Reason.PRICE_NOT_FINITE), ('"inf"', Reason.PRICE_NOT_FINITE), ('"-inf"', Reason.PRICE_NOT_FINITE),
         ("0", Reason.PRICE_NOT_POSITIVE), ("-0.01", Reason.PRICE_NOT_POSITIVE), ('"0"', Reason.PRICE_NOT_POSITIVE),
     ],
 )  # fmt: skip
@@ -185,10 +186,12 @@ def test_what_a_lax_decoder_lets_through_meets_the_guards(tmp_path: Path, price:
 @pytest.mark.parametrize(
     ("member", "reason"),
     [
-        ('"n":9223372036854775808', Reason.SEQUENCE_OUT_OF_RANGE), ('"n":"1' + "0" * 30 + '"', Reason.SEQUENCE_OUT_OF_RANGE),
+        ('"n":9223372036854775808', Reason.SEQUENCE_OUT_OF_RANGE),
+        ('"n":"1000000000000000000000000000000"', Reason.SEQUENCE_OUT_OF_RANGE),
         ('"T":18446744073709551616', Reason.TIME_OUT_OF_RANGE), ('"T":12345', Reason.TIME_OUT_OF_RANGE),
         ('"d":18446744073709551616', Reason.SIDE_WRONG_TYPE), ('"d":3', Reason.SIDE_WRONG_TYPE),
-        ('"q":"inf"', Reason.SIZE_NOT_FINITE), ('"q":-1', Reason.SIZE_NEGATIVE), ('"t":"nan"', Reason.AMOUNT_NOT_FINITE),
+        ('"q":"inf"', Reason.SIZE_NOT_FINITE), ('"q":-1', Reason.SIZE_NEGATIVE), ('"t":-1', Reason.AMOUNT_NEGATIVE),
+        ('"t":"nan"', Reason.AMOUNT_NOT_FINITE),
     ],
 )  # fmt: skip
 def test_numbers_of_any_size_decode_and_are_refused(tmp_path: Path, member: str, reason: Reason) -> None:
@@ -290,13 +293,11 @@ def wire_event(found: dict[str, Any]) -> Any:
 def fragments(payload: bytes, *cuts: int) -> list[Any]:
     """Return the frames of a message cut at `cuts`."""
     edges = [0, *cuts, len(payload)]
-    parts = [payload[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [payload[start:end] for start, end in itertools.pairwise(edges)]
     return [
-        frame(
-            WSMsgType.TEXT if index == 0 else WSMsgType.CONTINUATION, part, fin=index == len(parts) - 1
-        )
+        frame(WSMsgType.TEXT if index == 0 else WSMsgType.CONTINUATION, part, fin=index == len(parts) - 1)
         for index, part in enumerate(parts)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("cuts", [(1,), (0,), (5, 5, 9), tuple(range(1, 26)), (26,)])

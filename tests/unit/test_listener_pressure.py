@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-from corelab.records import GAP, ROW_NONE, Record
+from corelab.records import GAP, ROW_NONE, Record, unpack
 from corelab.wire import (
     C_EVENTS,
     C_LOST,
@@ -78,8 +78,6 @@ def test_what_is_in_the_ring_is_published_before_anybody_waits(tmp_path: Path) -
 
 
 def test_a_ring_that_is_freed_within_the_wait_needs_no_side_queue(tmp_path: Path) -> None:
-    import threading
-
     receiver = Receiver(tmp_path, shards=1, capacity=8, max_wait_ns=60_000_000_000)
     receiver.send(ticks(0, 8))
     found: list[Record] = []
@@ -237,6 +235,21 @@ def test_a_queue_that_was_emptied_in_part_has_its_whole_room_again(tmp_path: Pat
     assert gaps(found) == []
 
 
+def test_a_listener_that_is_done_with_gives_its_queue_up_as_lost(tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path, shards=1, capacity=8, side_queue_records=10)
+    receiver.send(ticks(0, 15))
+    receiver.listener.publish_gap(GapReason.DISCONNECT, -1)
+    assert receiver.listener.pending == 8
+    assert receiver.listener.abandon() == 7, "a gap is no market data"
+    assert receiver.listener.pending == receiver.listener.drain() == 0
+    assert numbers(receiver.records()) == list(range(8))
+    assert (receiver.counter(C_RECORDS), receiver.counter(C_LOST), receiver.counter(C_EVENTS)) == (8, 7, 15)
+    assert receiver.counted() == {Reason.SIDE_QUEUE_FULL: 7}
+    assert receiver.balanced()
+    assert receiver.listener.abandon() == 0, "once"
+    assert receiver.counter(C_LOST) == 7
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("send"), st.integers(1, 30)),
@@ -256,14 +269,12 @@ def test_whatever_happens_what_is_taken_and_what_is_lost_are_together_all_that_c
     receiver = Receiver(tmp_path_factory.getbasetemp(), shards=1, capacity=8, side_queue_records=bound)
     sent = told = 0
     found: list[Record] = []
-    poll: Any = receiver.readers[0].poll
+    poll = receiver.readers[0].poll
     for step, count in steps:
         if step == "send":
             receiver.send(ticks(sent, count))
             sent += count
         elif step == "poll":
-            from corelab.records import unpack
-
             found += unpack(poll(count))
         elif step == "drain":
             receiver.listener.drain()
@@ -280,3 +291,18 @@ def test_whatever_happens_what_is_taken_and_what_is_lost_are_together_all_that_c
     by_reason = gaps(found)
     assert by_reason.count((GapReason.DISCONNECT, -1)) == told
     assert sum(count for reason, count in by_reason if reason == GapReason.OVERFLOW) == lost
+
+
+def test_what_is_abandoned_is_lost_counted_and_leaves_the_books_balanced(tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path, shards=1, capacity=8)
+    receiver.send(ticks(0, 20))
+    receiver.listener.publish_gap(GapReason.DISCONNECT, -1)
+    assert receiver.listener.pending == 13
+    assert receiver.listener.abandon() == 12
+    assert (receiver.listener.pending, receiver.listener.drain(), receiver.listener.abandon()) == (0, 0, 0)
+    assert receiver.counter(C_RECORDS) == receiver.listener.records_published == 8
+    assert receiver.counter(C_LOST) == 12
+    assert receiver.counted() == {Reason.SIDE_QUEUE_FULL: 12}
+    assert receiver.counter(C_EVENTS) == 20
+    assert receiver.balanced()
+    assert numbers(receiver.records()) == list(range(8))

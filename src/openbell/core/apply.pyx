@@ -142,6 +142,7 @@ cdef class Applier:
     cdef Histogram *histogram
     cdef uint64_t *clock_offset
     cdef uint64_t last_offset
+    cdef int64_t timed_from
     cdef uint64_t feed_row
     cdef int wait
 
@@ -319,16 +320,17 @@ cdef class Applier:
         cdef int64_t now
         cdef uint64_t i = 0
         cdef uint64_t run
-        if offset != self.last_offset:
-            # The wall clock was stepped: what was stamped before it cannot be compared.
-            self.last_offset = offset
-            return
         now = monotonic_ns() + <int64_t>offset
+        if offset != self.last_offset:
+            # The wall clock was stepped, and what was stamped before cannot be compared. After a step forward such
+            # stamps lie before this moment; after a step back they lie in the future, where no other stamp can.
+            self.last_offset = offset
+            self.timed_from = now
         while i < n:
             run = 1
             while i + run < n and received[i + run] == received[i]:
                 run += 1
-            if received[i]:
+            if received[i] and (not self.timed_from or self.timed_from <= received[i] <= now):
                 observe(self.histogram, now - received[i], run)
             i += run
 

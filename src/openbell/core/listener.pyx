@@ -9,9 +9,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memmove, memset
 
-from picows.picows cimport WSFrame, WSListener, WSMsgType, WSTransport
+from picows.picows cimport WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from openbell.core.atomics cimport crash_point, load_relaxed, monotonic_ns, prefetch_write
 from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
@@ -192,7 +192,8 @@ cdef class FrameListener(WSListener):
                 self.close_reason = frame.get_close_reason() or ""
             except UnicodeDecodeError:
                 self.close_reason = ""
-            transport.send_close(frame.get_close_code())
+            # An empty CLOSE has no code, and 0 must not be sent as one.
+            transport.send_close(frame.get_close_code() or WSCloseCode.OK)
             transport.disconnect()
             return
         if frame.msg_type not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
@@ -448,7 +449,13 @@ cdef class FrameListener(WSListener):
         cdef Py_ssize_t room = min(self.side_max, max(4096, self.side_room * 2))
         cdef SideRecord *grown
         if room == self.side_room:
-            return False
+            if not self.side_first:
+                return False
+            # What was drained has left room at the front.
+            memmove(self.side, &self.side[self.side_first], (self.side_end - self.side_first) * sizeof(SideRecord))
+            self.side_end -= self.side_first
+            self.side_first = 0
+            return True
         grown = <SideRecord *>PyMem_Realloc(self.side, room * sizeof(SideRecord))
         if grown is NULL:
             # No memory: the record is lost and counted, like one beyond the bound.
@@ -489,6 +496,27 @@ cdef class FrameListener(WSListener):
             self.side_lost = 0
             self.publish_gap(GAP_OVERFLOW, lost)
         return self.side_end
+
+    def abandon(self) -> int:
+        """Drop what waits in the side queue, and count it as lost: for a listener that is done with.
+
+        Returns
+        -------
+        int
+            Market-data records dropped. They were counted as published, and are not any more.
+        """
+        cdef Py_ssize_t i
+        cdef uint64_t lost = 0
+        for i in range(self.side_first, self.side_end):
+            # A GAP record is no event: it was never counted as published.
+            lost += self.side[i].record.kind != KIND_GAP
+        self.side_active = False
+        self.side_first = self.side_end = 0
+        self.side_lost += lost
+        self.counters[C_RECORDS] -= lost
+        self.counters[C_LOST] += lost
+        self._count(SIDE_QUEUE_FULL, lost)
+        return lost
 
     # ---- for the slow path ----
 

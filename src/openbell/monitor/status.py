@@ -81,9 +81,11 @@ class Status:
     frames, bytes : int
         WebSocket frames and their payload bytes received.
     events : int
-        Events decoded: `published` + `invalid` + `ignored` + `lost`.
+        Events decoded: `published` + `invalid` + `ignored` + `lost`, and what a receiver that was killed had decoded
+        and not yet published.
     published, applied : int
-        Market-data records given to the workers, and those in the snapshot.
+        Market-data records given to the workers, and those in the snapshot: from the positions of the rings, which no
+        crash can bend. (A record that tells a gap counts as published until it is applied.)
     gaps : int
         Interruptions told by the receivers.
     reasons : dict of Reason to int
@@ -171,7 +173,7 @@ def read_status(feed: str, generation: Generation, reader: SnapshotReader, symbo
         frames=sum(block.frames for block in counters),
         bytes=sum(block.bytes for block in counters),
         events=sum(block.events for block in counters),
-        published=sum(block.published for block in counters),
+        published=max(0, sum(each.published for each in rings) - bookkeeping),
         applied=max(0, sum(each.applied for each in rings) - bookkeeping),
         invalid=sum(count for reason, count in reasons.items() if is_invalid(reason)),
         ignored=sum(count for reason, count in reasons.items() if is_ignored(reason)),
