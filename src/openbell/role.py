@@ -6,6 +6,8 @@ import signal
 import time
 from collections.abc import Callable
 
+from openbell.core import words
+from openbell.errors import FeedError
 from openbell.monitor.control import ConnectionCounters, ConnectionState, ProcessSlot, ProcessState
 from openbell.spawn import Process
 
@@ -50,10 +52,31 @@ class Role:
         self._start = start
 
     def start(self, mode: str = "run") -> None:
-        """Start the process."""
-        self.slot.state = ProcessState.STARTING
+        """Start the process.
+
+        Raises
+        ------
+        FeedError
+            The system starts no process; `slot` says CRASHED if there has been one before.
+        """
+        if self.slot.pid:
+            # At its first start it says so itself: a slot that is in use must name a process, never pid 0.
+            self.slot.state = ProcessState.STARTING
         self.started = time.monotonic()
-        self.process = self._start(mode)
+        try:
+            self.process = self._start(mode)
+        except FeedError:
+            if self.slot.pid:
+                self.slot.state = ProcessState.CRASHED
+            raise
+        self.slot.pid = self.process.pid
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago its heart last beat, in seconds; 0 unless it has come to work, for a start may take its time."""
+        if self.slot.state not in (ProcessState.RUNNING, ProcessState.STOPPING):
+            return 0.0
+        return (words.monotonic_ns() - self.slot.heartbeat_ns) / 1e9
 
     @property
     def running(self) -> bool:

@@ -29,25 +29,22 @@ class Process:
         Its arguments; never a secret, everybody may read them in ``ps``.
     output : file, int or None
         Where its stdout and stderr go; None: where ours go.
+
+    Raises
+    ------
+    FeedError
+        The system starts no process: too many processes or open files, or no memory.
     """
 
     def __init__(self, module: str, arguments: Sequence[str], output: int | IO[bytes] | None = None) -> None:
-        ours, theirs = socket.socketpair()
         try:
-            # Its own process group: Ctrl-C in a terminal reaches the supervisor alone, which stops all in order.
-            # -P: no file of the directory that the user happens to be in may pass for a module.
-            self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, *arguments],
-                stdin=theirs.fileno(),
-                stdout=output,
-                stderr=output,
-                process_group=0,
-            )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._popen = _start(module, arguments, ours, theirs, output)
+        except OSError as error:
+            raise FeedError(
+                f"cannot start {module}: {error.strerror}; look at the limits of processes, open files and memory"
+            ) from error
         ours.setblocking(False)
         self._line = ours
         self._words = b""
@@ -99,6 +96,24 @@ class Process:
             if not more:
                 return
             self._words += more
+
+
+def _start(
+    module: str, arguments: Sequence[str], ours: socket.socket, theirs: socket.socket, output: int | IO[bytes] | None
+) -> subprocess.Popen[bytes]:
+    try:
+        # Its own process group: Ctrl-C in a terminal reaches the supervisor alone, which stops all in order.
+        # -P: no file of the directory that the user happens to be in may pass for a module.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", module, *arguments],
+            stdin=theirs.fileno(),
+            stdout=output,
+            stderr=output,
+            process_group=0,
+        )
+    except BaseException:
+        ours.close()
+        raise
 
 
 def arguments(directory: Path, generation: int, index: int, *rest: str) -> list[str]:

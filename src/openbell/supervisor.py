@@ -26,9 +26,10 @@ from openbell.memory.names import ring_name
 from openbell.memory.shape import Shape
 from openbell.memory.space import mebibytes
 from openbell.monitor.control import FeedState, ProcessState, refresh_clock_offset
-from openbell.role import Role, describe_exit
+from openbell.role import Backoff, Role, describe_exit
 from openbell.signals import StopSignals, wait_readable
 from openbell.spawn import Process, arguments
+from openbell.vendors import create
 
 if TYPE_CHECKING:
     from openbell.config import Config
@@ -38,7 +39,11 @@ log = logging.getLogger("openbell.supervisor")
 READY_S = 30.0
 """How long a start waits for all processes to be running."""
 RECEIVERS_STOP_S = 5.0
-WORKERS_STOP_S = 5.0
+WORKERS_STOP_S = 6.0
+STOP_S = 7.5
+"""How long after a stop began the receivers, the workers, and the last try to apply what they left are killed."""
+STUCK_S = 1.0
+"""A worker whose heart is silent for so long must not hold up a stop. Hearts beat five times a second or more."""
 _HEARTBEAT_S = 0.1
 _CLOCK_S = 1.0
 _STOP_LOOK_S = 0.02
@@ -130,7 +135,7 @@ class Supervisor:
         directory = self._lock.path.parent
         if removed := generations.reclaim(self._lock):
             log.warning("feed %s: removed what %d killed run(s) left behind", name, removed)
-        self._generation = Generation.create(directory, self.shape, self.config.to_json())
+        self._generation = Generation.create(directory, self.shape, self.config.to_json(), self._keys())
         control = self._generation.open_control(writable=True)
         control.supervisor.begin(os.getpid())
         control.supervisor.state = ProcessState.RUNNING
@@ -145,6 +150,16 @@ class Supervisor:
                 processors,
             )
         log.info("feed %s: %s of shared memory in %s", name, mebibytes(self.shape.total_bytes), directory)
+
+    def _keys(self) -> list[bytes]:
+        """Return the symbols that were asked for as they are known in the feed: a reader finds them from the start."""
+        sources = self.config.sources[: self.shape.receivers] if self._with_receivers else ()
+        vendors = [(source, create(source)) for source in sources]
+        return [
+            (source.prefix + vendor.symbol_key(symbol)).encode()
+            for source, vendor in vendors
+            for symbol in source.symbols
+        ]
 
     def _make_roles(self) -> None:
         generation, feed = self.generation, self.config.feed
@@ -199,12 +214,19 @@ class Supervisor:
         Raises
         ------
         OpenBellError
-            It cannot start, or a process cannot work any more. Nothing is left behind.
+            It cannot start, or a process cannot work any more, or records were lost while it stopped. Nothing is left
+            behind.
         """
         with self._signals if self._owns_signals else nullcontext(), self:
             self.start()
             while not self._signals.requested:
                 self.poll(_HEARTBEAT_S)
+            missing = self.stop()
+        if missing:
+            raise FeedError(
+                f"feed {self.config.feed.name!r} is stopped, but at least {missing:,} records that it had received are "
+                "not in its last snapshot; the log says why"
+            )
 
     def poll(self, timeout_s: float) -> None:
         """Do what is due, and wait for something to happen, for `timeout_s` at most. Call it at least every 0.1 s.
@@ -229,8 +251,19 @@ class Supervisor:
             if role.process is not None and role.process.ended() is not None:
                 self._mourn(role, now)
             if role.process is None and role.due <= now:
-                role.slot.restarts += 1
-                role.start()
+                self._start_again(role)
+
+    def _start_again(self, role: Role, mode: str = "run") -> None:
+        """Start a process in the place of one that ended; later, if the system has no room for one now."""
+        # Before the start: a receiver sees by it that there was one before.
+        role.slot.restarts += 1
+        try:
+            role.start(mode)
+        except FeedError as error:
+            role.slot.restarts -= 1
+            delay = max(role.backoff.delay(0.0), Backoff.FIRST_S)
+            role.due = time.monotonic() + delay
+            log.error("%s is not started again: %s; the next attempt is in %.1f s", role.name, error, delay)
 
     def _beat(self) -> None:
         now = time.monotonic()
@@ -262,27 +295,36 @@ class Supervisor:
     def drain(self) -> int:
         """Stop the receivers, then the workers once all that was published is applied. The snapshot stays.
 
+        Takes `STOP_S` at most.
+
         Returns
         -------
         int
-            Records published and not applied: 0 unless a second stop signal came, or a worker could not go on.
+            Records received and not applied: 0 unless a second stop signal came, or a process could not go on. A
+            receiver that failed counts as one at least: nobody knows what it still had.
         """
         if self._generation is None:
             return 0
+        began, lost_before = time.monotonic(), self._lost()
         self._generation.open_control().state = FeedState.STOPPING
         # A receiver may need room in its rings for what it still has: the workers are looked after meanwhile.
-        self._end(self._receivers, RECEIVERS_STOP_S, tended=self._workers)
-        self._end(self._workers, WORKERS_STOP_S)
-        for worker, role in enumerate(self._workers):
-            if self._backlog(worker) and not self._hurried:
-                log.warning("%s is gone with records left; starting it once more to apply them", role.name)
-                role.slot.restarts += 1
-                role.start("drain")
-                self._await_end([role], WORKERS_STOP_S)
+        failed = self._end(self._receivers, began + RECEIVERS_STOP_S, tend_workers=True)
+        self._end(self._workers, began + WORKERS_STOP_S)
+        late = [role for worker, role in enumerate(self._workers) if self._backlog(worker) and not self._hurried]
+        for role in late:
+            log.warning("%s is gone with records left; starting it once more to apply them", role.name)
+            self._start_again(role, "drain")
+        self._await_end(late, began + STOP_S)
+        lost = self._lost() - lost_before
         left = sum(self._backlog(worker) for worker in range(len(self._workers)))
-        if left:
-            log.error("feed %s: %d records were published and not applied", self.config.feed.name, left)
-        return left
+        if lost or left:
+            log.error(
+                "feed %s: %d records were received and not published, %d published and not applied",
+                self.config.feed.name,
+                lost,
+                left,
+            )
+        return max(lost, failed) + left
 
     def stop(self) -> int:
         """Stop all in order (`drain`), then remove the shared memory. May be called again, or without a start.
@@ -292,7 +334,7 @@ class Supervisor:
         Returns
         -------
         int
-            Records that were published and not applied, as `drain`.
+            Records that were received and not applied, as `drain`.
         """
         # Handlers of our own, so that Ctrl-C in the middle cannot leave half of it.
         own = self._signals.fileno() < 0
@@ -332,36 +374,68 @@ class Supervisor:
     def _hurried(self) -> bool:
         return self._signals.count > 1
 
-    def _backlog(self, worker: int) -> int:
-        rings = [ring_name(receiver, worker) for receiver in range(self.shape.receivers)]
-        found = [ring.positions(self.generation.body(name)) for name in rings]
-        return sum(at["head"] - at["applied"] for at in found)
+    def _lost(self) -> int:
+        control = self.generation.open_control()
+        return sum(control.receiver_counters(index).lost for index in range(self.shape.receivers))
 
-    def _end(self, roles: Iterable[Role], patience_s: float, tended: Iterable[Role] = ()) -> None:
-        """Ask processes to stop, and kill those that have not within `patience_s`."""
+    def _positions(self, worker: int) -> list[dict[str, int]]:
+        rings = [ring_name(receiver, worker) for receiver in range(self.shape.receivers)]
+        return [ring.positions(self.generation.body(name)) for name in rings]
+
+    def _backlog(self, worker: int) -> int:
+        return sum(at["head"] - at["applied"] for at in self._positions(worker))
+
+    def _unblock(self) -> None:
+        """Kill each worker that is stuck with a full ring, which holds a receiver up; it is started again at once."""
+        for worker, role in enumerate(self._workers):
+            if role.process is None or role.silent_s < STUCK_S:
+                continue
+            if any(at["head"] - at["applied"] >= at["capacity"] for at in self._positions(worker)):
+                log.error("%s is stuck with a full ring, silent for %.1f s; replacing it", role.name, role.silent_s)
+                role.bury()
+                role.due = 0.0
+
+    def _end(self, roles: Iterable[Role], until: float, *, tend_workers: bool = False) -> int:
+        """Ask processes to stop, and wait for them as `_await_end`."""
         roles = [role for role in roles if role.process is not None]
         for role in roles:
             assert role.process is not None
             role.process.send(signal.SIGTERM)
-        self._await_end(roles, patience_s, tended)
+        return self._await_end(roles, until, tend_workers=tend_workers)
 
-    def _await_end(self, roles: Iterable[Role], patience_s: float, tended: Iterable[Role] = ()) -> None:
-        deadline = time.monotonic() + patience_s
+    def _await_end(self, roles: Iterable[Role], until: float, *, tend_workers: bool = False) -> int:
+        """Wait for processes to end, and kill those that have not by `until`; return how many did not end well.
+
+        With `tend_workers` the workers go on meanwhile. Without, it is they who end, and one that is stuck is not
+        waited for: what it leaves, another can apply.
+        """
+        began, failed = time.monotonic(), 0
         left = [role for role in roles if role.process is not None]
-        while left and time.monotonic() < deadline and not self._hurried:
+        while left and time.monotonic() < until and not self._hurried:
             wait_readable([role.process.fileno() for role in left if role.process is not None], _STOP_LOOK_S)
             self._beat()
-            self._tend(tended)
+            if tend_workers:
+                self._unblock()
+                self._tend(self._workers)
             for role in left:
-                if role.process is not None and role.process.ended() is not None:
+                assert role.process is not None
+                if role.process.ended() is not None:
                     status = role.bury()
                     # SIGTERM itself: it had not even come to saying what it does with it, so it has done nothing.
                     if status not in (0, -signal.SIGTERM):
+                        failed += 1
                         log.error("%s ended badly while stopping (%s)", role.name, describe_exit(status))
+                elif not tend_workers and role.silent_s > STUCK_S:
+                    failed += 1
+                    log.error("%s is stuck, silent for %.1f s; killing it", role.name, role.silent_s)
+                    role.bury()
             left = [role for role in left if role.process is not None]
         for role in left:
-            log.error("%s did not stop%s; killing it", role.name, "" if self._hurried else f" within {patience_s:g} s")
+            failed += 1
+            waited = "" if self._hurried else f" within {time.monotonic() - began:.1f} s"
+            log.error("%s did not stop%s; killing it", role.name, waited)
             role.bury()
+        return failed
 
     def __enter__(self) -> Supervisor:
         return self

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +165,75 @@ def test_a_worker_that_keeps_dying_is_started_less_and_less_often(feed: Supervis
         feed.poll(0.02)
     assert 5 <= slot.restarts <= 10
     assert feed._workers[1].running
+
+
+def test_a_worker_that_the_system_does_not_start_again_is_tried_later(
+    feed: Supervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    old = pids(feed)["worker-0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refuse)
+        os.kill(old, signal.SIGKILL)
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline:
+            feed.poll(0.01)
+        slot = feed.generation.open_control().worker(0)
+        assert (slot.state, slot.restarts) == (ProcessState.CRASHED, 0)
+    refusals = [entry.message for entry in caplog.records if "worker-0 is not started again" in entry.message]
+    assert 1 <= len(refusals) <= 6
+    assert "Resource temporarily unavailable" in refusals[0]
+    await_new_worker(feed, 0, old)
+    assert slot.restarts == 1
+
+
+def test_a_process_that_the_system_does_not_start_ends_the_start_with_the_reason(
+    feed_name: str, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(FeedError, match=r"cannot start openbell\.worker: Cannot allocate memory"):
+        Supervisor(configure(feed_name), receivers=False).start()
+    assert list(runtime_dir.iterdir()) == []
+
+
+def test_what_was_asked_for_is_in_the_market_before_any_process_starts(
+    feed_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[FeedState, tuple[str, ...]]] = []
+
+    def start(*arguments: object) -> Process:
+        with openbell.attach(feed_name) as market:
+            seen.append((market.status().state, market.symbols))
+        return Process(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("openbell.supervisor.Process", start)
+    with Supervisor(configure(feed_name)) as supervisor:
+        supervisor.start()
+    assert seen[0] == (FeedState.STARTING, ("BTCUSDT",))
+
+
+def test_a_process_that_is_in_use_is_never_without_a_pid(feed_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor = Supervisor(configure(feed_name), receivers=False)
+
+    def check() -> None:
+        for name, slot in supervisor.generation.open_control().processes():
+            assert slot.pid or slot.state == ProcessState.UNUSED, f"{name} is {slot.state}, and has no pid"
+
+    def start(*arguments: object) -> Process:
+        check()
+        process = Process(*arguments)  # type: ignore[arg-type]
+        check()
+        return process
+
+    monkeypatch.setattr("openbell.supervisor.Process", start)
+    with supervisor:
+        supervisor.start()
+        check()
 
 
 def test_a_process_that_cannot_start_at_all_ends_the_start_with_its_reason(

@@ -17,9 +17,10 @@ from websockets.sync.server import ServerConnection, serve
 
 import openbell
 from openbell.config import Config, Feed, Source
-from openbell.errors import SymbolTableFull
+from openbell.errors import FeedError, SymbolTableFull
 from openbell.market import Market
 from openbell.monitor.control import ConnectionState
+from openbell.signals import StopSignals
 from openbell.supervisor import Supervisor
 
 pytestmark = pytest.mark.timeout(60)
@@ -176,3 +177,75 @@ def test_more_symbols_than_there_is_room_for_are_refused_at_the_start(exchange: 
     config = Config(feed=Feed(name=feed_name, ring_capacity=1024, symbols_capacity=64), sources=(source,))
     with Supervisor(config) as supervisor, pytest.raises(SymbolTableFull, match="64 symbols"):
         supervisor.start()
+
+
+@pytest.fixture
+def small_feed(exchange: Exchange, feed_name: str) -> Iterator[Supervisor]:
+    """Run a feed of one worker, whose ring is full after 64 records."""
+    source = Source(vendor="binance", symbols=("btcusdt", "ethusdt"), url=f"ws://127.0.0.1:{exchange.port}")
+    config = Config(feed=Feed(name=feed_name, workers=1, ring_capacity=64, symbols_capacity=64), sources=(source,))
+    with Supervisor(config) as supervisor:
+        supervisor.start()
+        yield supervisor
+
+
+def press(feed: Supervisor, market: Market, exchange: Exchange) -> int:
+    """Stop the worker, and send until records wait beside its full ring; return how many trades the receiver has."""
+    await_live(feed, market)
+    (worker,) = feed._workers
+    assert worker.process is not None
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    exchange.trade(200)
+    counters = feed.generation.open_control().receiver_counters(0)
+    deadline = time.monotonic() + 10
+    while not counters.pressure_episodes:
+        assert time.monotonic() < deadline
+        feed.poll(0.01)
+    while counters.paused_ns < 50_000_000:
+        assert time.monotonic() < deadline, "a pause is not counted while it lasts"
+        feed.poll(0.01)
+    assert counters.published > 64
+    return counters.published
+
+
+def test_a_stop_replaces_a_worker_that_is_stuck_with_a_full_ring_and_loses_nothing(
+    small_feed: Supervisor, exchange: Exchange, feed_name: str
+) -> None:
+    with openbell.attach(feed_name) as market:
+        received = press(small_feed, market, exchange)
+        began = time.monotonic()
+        assert small_feed.drain() == 0
+        assert time.monotonic() - began < 8
+        status = market.status()
+        assert (status.published, status.applied, status.lost, status.restarts) == (received, received, 0, 1)
+        assert market.snapshot().trades.sum() == received
+
+
+def test_a_stop_counts_what_no_worker_takes_and_tells_of_it(
+    small_feed: Supervisor, exchange: Exchange, feed_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with openbell.attach(feed_name) as market:
+        received = press(small_feed, market, exchange)
+        monkeypatch.setattr(small_feed, "_unblock", lambda: None)
+        began = time.monotonic()
+        lost = small_feed.drain()
+        assert time.monotonic() - began < 8
+        status = market.status()
+        # What was in the ring is applied by the worker that is started last; the rest was never in it.
+        assert lost == status.lost == received - status.applied > 0
+        assert status.events == received == status.applied + status.lost
+
+
+def test_a_run_that_lost_records_while_it_stopped_ends_with_an_error(
+    small_feed: Supervisor, monkeypatch: pytest.MonkeyPatch, feed_name: str
+) -> None:
+    small_feed.stop()
+    drain = Supervisor.drain
+    monkeypatch.setattr(Supervisor, "drain", lambda self: drain(self) + 3)
+    with StopSignals() as signals:
+        supervisor = Supervisor(small_feed.config, signals=signals)
+        asking = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+        asking.start()
+        with pytest.raises(FeedError, match="at least 3 records"):
+            supervisor.run()
+        asking.join()

@@ -91,7 +91,7 @@ def test_a_second_signal_makes_it_quick_and_leaves_nothing_either(feed_name: str
         # One that does not listen would be waited for.
         os.kill(workers[0], signal.SIGSTOP)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        time.sleep(0.2)
         assert process.poll() is None
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -109,10 +109,43 @@ def test_workers_do_not_outlive_a_killed_supervisor(source: str, feed_name: str)
         assert len(workers) == 2
         process.kill()
         assert seconds_until_gone(workers, 5.0) <= 2.0
-        assert market.alive, "nobody was left to say otherwise"
         clean_up(feed_name)
         with pytest.raises(FeedGone):
             market.snapshot()
+        market.close()
+
+
+def test_a_reader_notices_within_two_seconds_that_the_supervisor_was_killed(feed_name: str) -> None:
+    with supervisor_process(feed_name) as process:
+        market = await_running(feed_name)
+        process.kill()
+        process.wait()
+        began = time.monotonic()
+        while market.alive:
+            assert time.monotonic() - began < 2.0
+            time.sleep(0.01)
+        for use in (market.snapshot, market.status, lambda: market["BTCUSDT"], lambda: market.last):
+            with pytest.raises(FeedGone, match="killed"):
+                use()
+        assert market, "a market is no container that is true or false by what is in it"
+        market.close()
+        clean_up(feed_name)
+
+
+def test_a_supervisor_that_is_only_stopped_is_not_taken_for_dead(
+    feed_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with supervisor_process(feed_name) as process:
+        market = await_running(feed_name)
+        process.send_signal(signal.SIGSTOP)
+        monkeypatch.chdir(tmp_path)
+        time.sleep(1.5)
+        assert market.alive
+        assert not market.status().processes[0].healthy
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=5)
+        assert not market.alive
         market.close()
 
 

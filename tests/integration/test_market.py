@@ -285,6 +285,15 @@ def test_a_closed_market_says_so_and_leaves_arrays_alone(feed: Supervisor, drive
     assert last[row] == snapshot.last[snapshot.place(driver.symbols[0])]
 
 
+def test_a_market_without_symbols_is_no_less_a_market(feed: Supervisor, feed_name: str) -> None:
+    with openbell.attach(feed_name) as market:
+        assert len(market) == 0
+        assert market
+        feed.stop()
+        assert market
+    assert market
+
+
 def test_closing_gives_the_memory_back(feed: Supervisor, feed_name: str) -> None:
     def mapped() -> int:
         return Path("/proc/self/maps").read_text().count(f"/{feed_name}/")

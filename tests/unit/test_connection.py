@@ -114,6 +114,7 @@ class PyListener(WSListener):
         self.gaps: list[tuple[int, int]] = []
         self.counted: list[Reason] = []
         self.waiting = 0
+        self.abandoned = 0
         self.calls: list[str] = []
         self.close = (1006, "")
         made.append(self)
@@ -163,6 +164,11 @@ class PyListener(WSListener):
         if not self.waiting and "drained" not in self.calls:
             self.calls.append("drained")
         return self.waiting
+
+    def abandon(self) -> int:
+        lost, self.waiting = self.waiting, 0
+        self.abandoned += lost
+        return lost
 
     def publish_gap(self, reason: int, count: int) -> None:
         self.gaps.append((reason, count))
@@ -640,6 +646,20 @@ def test_a_connection_that_answers_no_ping_is_dropped(run: Run, caplog: pytest.L
     assert "not even an answer to a ping" in caplog.text
 
 
+def test_a_freeze_of_our_own_process_is_not_held_against_the_other_side(run: Run) -> None:
+    scene = Scene(replace(QUICK, idle_s=0.2, idle_reply_s=0.4))
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        time.sleep(1.0)
+        await scene.until(lambda: ConnectionState.STALE in scene.block.states, "a ping")
+        time.sleep(1.0)
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE again")
+
+    run(scene.play(act))
+    assert scene.block.added["connects"] == 1
+
+
 # ---- back-pressure ----
 
 
@@ -657,6 +677,7 @@ def test_reading_pauses_while_records_wait_and_the_time_is_counted(run: Run) -> 
         await asyncio.sleep(0.1)
         assert PyListener.published == before + 1, "nothing is read while records wait"
         assert not scene.made[0].transport.underlying_transport.is_reading()
+        assert scene.receiver.added["paused_ns"] >= 0.05e9, "a pause is counted while it lasts"
         await scene.until(lambda: PyListener.published == before + 2, "reading again")
         # 20 steps of 0.03 s: longer than silence is borne (0.4 s), but the silence was our own.
         assert ConnectionState.STALE not in scene.block.states
@@ -733,6 +754,7 @@ def test_stop_does_not_wait_for_ever_for_a_worker_that_takes_nothing(
 
     async def act(scene: Scene) -> None:
         await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        scene.made[0].waiting = 7
         scene.made[0].drain = lambda: 7  # type: ignore[method-assign]
         began = time.monotonic()
         await scene.connection.stop()
@@ -740,6 +762,26 @@ def test_stop_does_not_wait_for_ever_for_a_worker_that_takes_nothing(
 
     run(scene.play(act))
     assert "7 records were still waiting" in caplog.text
+    assert scene.made[0].abandoned == 7
+
+
+def test_a_connection_that_ended_just_before_the_stop_has_no_more_time_than_another(run: Run) -> None:
+    scene = Scene(replace(QUICK, stop_s=0.4))
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        PyListener.published += 1
+        scene.made[0].waiting = 7
+        scene.made[0].drain = lambda: 7  # type: ignore[method-assign]
+        scene.made[0].transport.disconnect(graceful=False)
+        await scene.until(lambda: scene.block.added.get("disconnects"), "the end of the connection")
+        began = time.monotonic()
+        await scene.connection.stop()
+        # The queue is waited for before the gap and after it: once is all the time there is for both.
+        assert time.monotonic() - began < 0.7
+
+    run(scene.play(act))
+    assert scene.made[0].abandoned == 7
 
 
 # ---- the socket ----

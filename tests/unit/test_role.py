@@ -3,10 +3,55 @@
 from __future__ import annotations
 
 import signal
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from openbell.role import Backoff, describe_exit
+from openbell.core import words
+from openbell.errors import FeedError
+from openbell.monitor.control import ProcessSlot, ProcessState
+from openbell.role import Backoff, Role, describe_exit
+
+
+def slot() -> ProcessSlot:
+    return ProcessSlot(memoryview(bytearray(128)))
+
+
+def started(pid: int) -> Any:
+    return SimpleNamespace(pid=pid)
+
+
+def test_the_pid_of_a_process_is_known_as_soon_as_it_is_started() -> None:
+    role = Role("worker-0", slot(), lambda mode: started(4711))
+    role.start()
+    assert role.slot.pid == 4711
+    assert not role.running
+
+
+def test_a_process_that_the_system_does_not_start_leaves_its_slot_as_that_of_a_dead_one() -> None:
+    def refuse(mode: str) -> Any:
+        raise FeedError("no memory")
+
+    role = Role("worker-0", slot(), refuse)
+    with pytest.raises(FeedError, match="no memory"):
+        role.start()
+    assert (role.slot.pid, role.slot.state) == (0, ProcessState.UNUSED)
+    role.slot.begin(4711)
+    with pytest.raises(FeedError, match="no memory"):
+        role.start()
+    assert role.slot.state == ProcessState.CRASHED
+
+
+def test_only_a_process_that_has_come_to_work_can_be_silent() -> None:
+    role = Role("worker-0", slot(), lambda mode: started(4711))
+    role.slot.begin(4711)
+    role.slot.heartbeat_ns = words.monotonic_ns() - 3_000_000_000
+    assert role.silent_s == 0.0
+    role.slot.state = ProcessState.RUNNING
+    assert 3.0 <= role.silent_s < 10.0
+    role.slot.beat()
+    assert role.silent_s < 1.0
 
 
 def test_a_process_that_ends_after_a_while_is_started_at_once_every_time() -> None:

@@ -14,6 +14,7 @@ from openbell.core.snapshot import SnapshotReader
 from openbell.errors import FeedError, FeedGone, UnknownSymbol
 from openbell.market.columns import NAMES, Columns
 from openbell.market.directory import Directory
+from openbell.market.pulse import Pulse
 from openbell.market.row import Row
 from openbell.market.snapshot import Snapshot
 from openbell.monitor.status import Status, read_status
@@ -45,8 +46,8 @@ class Market(Columns):
         consistent with one another**: between reading `bid` and reading `ask` the quote may have moved, so that the
         bid passes the ask for an instant. Rows that no symbol has hold NaN and 0.
 
-    All of it raises `FeedGone` once the feed was stopped or restarted. Arrays taken before stay readable, and keep what
-    they held at the end.
+    All of it raises `FeedGone` once the feed was stopped or restarted, and about a second after it was killed. Arrays
+    taken before stay readable, and keep what they held at the end.
 
     May be used from several threads. Not after a fork: attach in each process.
     """
@@ -58,6 +59,7 @@ class Market(Columns):
         self._reader = SnapshotReader(generation.body("snapshot"))
         self._directory = Directory(feed, generation.body("symbols"))
         self._control = generation.open_control()
+        self._pulse = Pulse(generation)
         self._live: dict[str, NDArray[Any]] = {}
 
     # ---- symbols ----
@@ -108,6 +110,10 @@ class Market(Columns):
     def __len__(self) -> int:
         self._check()
         return self._directory.table.count
+
+    def __bool__(self) -> bool:
+        # By `__len__`, a market without symbols would be false, and ``if market:`` raise once the feed is gone.
+        return True
 
     # ---- prices ----
 
@@ -202,8 +208,8 @@ class Market(Columns):
 
     @property
     def alive(self) -> bool:
-        """Whether the feed still runs; does not raise."""
-        return self._generation is not None and self._segment.live
+        """Whether the feed still runs; does not raise. Of one that was killed it is known after about a second."""
+        return self._generation is not None and self._pulse.beats
 
     def status(self) -> Status:
         """Return what the feed's processes, connections and rings say about themselves.
@@ -232,14 +238,14 @@ class Market(Columns):
         if generation is None:
             return
         self._live.clear()
-        del self._reader, self._directory, self._control, self._segment
+        del self._reader, self._directory, self._control, self._segment, self._pulse
         generation.close()
 
     def _check(self) -> None:
         if self._generation is None:
             raise FeedError(f"this market of feed {self._feed!r} is closed; attach again")
-        if not self._segment.live:
-            raise FeedGone(f"feed {self._feed!r} was stopped or restarted; attach again")
+        if not self._pulse.beats:
+            raise FeedGone(f"feed {self._feed!r} was stopped, killed or restarted; attach again")
 
     def __enter__(self) -> Market:
         return self

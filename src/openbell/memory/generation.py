@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,7 @@ class Generation:
         self._control: Control | None = None
 
     @classmethod
-    def create(cls, directory: Path, shape: Shape, config: bytes) -> Generation:
+    def create(cls, directory: Path, shape: Shape, config: bytes, keys: Iterable[bytes] = ()) -> Generation:
         """Reserve, map and format all segments of a feed, before any process of it starts.
 
         Parameters
@@ -109,11 +110,15 @@ class Generation:
         shape : Shape
         config : bytes
             The feed's configuration as JSON, kept beside the segments for the processes; it holds no secret.
+        keys : iterable of bytes
+            Symbols that have a row before any reader can attach.
 
         Raises
         ------
         NoSpace
             They do not all fit: what is needed, what is free, what to do. Nothing is left behind.
+        SymbolTableFull
+            There are more `keys` than the shape has room for. Nothing is left behind.
         FeedError
             The system refuses for another reason. Nothing is left behind.
         """
@@ -128,6 +133,7 @@ class Generation:
             for name, (kind, body_bytes) in shape.bodies().items():
                 made.segments[name] = Segment.create(made.path / name, kind, body_bytes, number)
             made._format(shape)
+            made._insert(keys)
             _write(made.path / CONFIG, config)
             for segment in made.segments.values():
                 segment.publish()
@@ -154,6 +160,11 @@ class Generation:
                 # Distinct within a worker is what its undo word needs; distinct within the feed is easier to read.
                 number = receiver * shape.workers + worker
                 ring.format(self.body(ring_name(receiver, worker)), shape.ring_capacity, number)
+
+    def _insert(self, keys: Iterable[bytes]) -> None:
+        table = symbols.SymbolTable(self.body("symbols"), self.symbols_lock)
+        for key in keys:
+            table.insert(key)
 
     @property
     def path(self) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, cast
@@ -112,6 +113,7 @@ class Connection:
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
         self._finished.set()
+        self._stop_by = math.inf
         self._state = ConnectionState.UNUSED
         self._listener: Listener | None = None
         self._transport: WSTransport | None = None
@@ -138,6 +140,7 @@ class Connection:
             while not self._stopping.is_set():
                 self._connected_at = None
                 await self._guarded(self._once())
+                self._give_up_waiting()
                 if self._connected_at is not None and time.monotonic() - self._connected_at >= self._timing.stable_s:
                     self._backoff.reset()
                 self._set_state(ConnectionState.DOWN)
@@ -145,12 +148,17 @@ class Connection:
                     await self._pause(self._backoff.next_s())
         finally:
             self._abandon()
+            self._give_up_waiting()
             self._set_state(ConnectionState.DOWN)
             self._limited.flush()
             self._finished.set()
 
     async def stop(self) -> None:
-        """End :meth:`run`: stop reading, empty the side queue, publish, close politely. Returns when it has ended."""
+        """End :meth:`run`: stop reading, empty the side queue, publish, close politely. Returns when it has ended.
+
+        What the workers have not made room for within ``timing.stop_s`` is counted as lost.
+        """
+        self._stop_by = min(self._stop_by, time.monotonic() + self._timing.stop_s)
         self._stopping.set()
         await self._finished.wait()
 
@@ -309,26 +317,31 @@ class Connection:
         """Notice data, silence and death."""
         timing = self._timing
         frames = self._receiver.frames
-        heard = time.monotonic()
-        asked = False
+        interval = min(1.0, timing.idle_s / 4, timing.idle_reply_s / 4)
+        looked = time.monotonic()
+        silence = 0.0
+        asked_at: float | None = None
         while True:
-            await asyncio.sleep(min(1.0, timing.idle_s / 4, timing.idle_reply_s / 4))
+            await asyncio.sleep(interval)
             self._limited.flush()
             now = time.monotonic()
+            # A longer step is one in which we were not running ourselves: what came then is still to be read.
+            silence += min(now - looked, 2 * interval)
+            looked = now
             seen = self._receiver.frames
             if seen != frames or (self._pressure is not None and self._pressure.active):
                 if seen != frames:
                     self._block.set_time("last_frame_ns")
-                frames, heard, asked = seen, now, False
+                frames, silence, asked_at = seen, 0.0, None
                 if self._state is ConnectionState.STALE:
                     self._set_state(ConnectionState.SUBSCRIBING)
                 self._promote()
-            elif now - heard >= timing.idle_s + timing.idle_reply_s:
-                self._close = f"nothing came for {now - heard:.0f} s, not even an answer to a ping"
+            elif asked_at is not None and silence - asked_at >= timing.idle_reply_s:
+                self._close = f"nothing came for {silence:.0f} s, not even an answer to a ping"
                 transport.disconnect(graceful=False)
                 return
-            elif now - heard >= timing.idle_s and not asked:
-                asked = True
+            elif asked_at is None and silence >= timing.idle_s:
+                asked_at = silence
                 self._set_state(ConnectionState.STALE)
                 transport.send_ping()
 
@@ -373,8 +386,12 @@ class Connection:
     # ---- waiting ----
 
     async def _emptied(self, pressure: Pressure) -> None:
-        if left := await pressure.empty(self._stopping, self._timing.stop_s):
-            log.error("%s: %d records were still waiting for a worker when asked to stop", self._where, left)
+        await pressure.empty(lambda: self._stop_by)
+
+    def _give_up_waiting(self) -> None:
+        """Count as lost what still waits for room in a ring when its connection is over."""
+        if self._listener is not None and (lost := self._listener.abandon()):
+            log.error("%s: %d records were still waiting for a worker at the end; they are lost", self._where, lost)
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, unless asked to stop."""

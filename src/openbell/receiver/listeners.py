@@ -29,6 +29,9 @@ class Listener(EventSink, Protocol):
     def drain(self) -> int:
         """Move the side queue into the rings as far as there is room; return how many records still wait."""
 
+    def abandon(self) -> int:
+        """Drop the side queue, count its records as lost, and return how many they were."""
+
     def publish_gap(self, reason: int, count: int) -> None:
         """Put one GAP record into every ring."""
 

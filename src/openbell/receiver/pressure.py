@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from picows import WSTransport
@@ -52,23 +53,13 @@ class Pressure:
             hold_reading(transport)
             self._task = asyncio.get_running_loop().create_task(self._drain(transport))
 
-    async def empty(self, stopping: asyncio.Event, most_s: float) -> int:
-        """Wait until the side queue is empty; once `stopping` is set, for `most_s` longer at most.
+    async def empty(self, until: Callable[[], float]) -> None:
+        """Wait until the side queue is empty, or the time (of the monotonic clock, in s) is past what `until` returns.
 
-        Returns
-        -------
-        int
-            Records that were left waiting.
+        It is asked again and again: whoever waits without end may be asked to stop meanwhile.
         """
-        until: float | None = None
-        while left := self._listener.drain():
-            now = time.monotonic()
-            if until is None and stopping.is_set():
-                until = now + most_s
-            if until is not None and now >= until:
-                return left
+        while self._listener.drain() and time.monotonic() < until():
             await asyncio.sleep(self._drain_s)
-        return 0
 
     def end(self) -> None:
         """Never resume reading: the connection is gone, or about to go. The queue is left to :meth:`empty`."""
@@ -77,12 +68,20 @@ class Pressure:
             self._task.cancel()
 
     async def _drain(self, transport: WSTransport) -> None:
-        began = time.monotonic_ns()
+        counted = time.monotonic_ns()
+
+        def count() -> None:
+            nonlocal counted
+            before, counted = counted, time.monotonic_ns()
+            self._counter.add("paused_ns", counted - before)
+
         try:
             while self._listener.drain():
                 await asyncio.sleep(self._drain_s)
+                # As it passes: a pause may be long, and somebody looks at the counter to see whether there is one.
+                count()
         finally:
-            self._counter.add("paused_ns", time.monotonic_ns() - began)
+            count()
             self._task = None
         if not self._keep_held and not transport.underlying_transport.is_closing():
             transport.underlying_transport.resume_reading()

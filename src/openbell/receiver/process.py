@@ -42,7 +42,8 @@ def main(argv: Sequence[str]) -> int:
     Returns
     -------
     int
-        The exit status: 0 all that was read is published; 2 it cannot work; 3 the supervisor is gone.
+        The exit status: 0 all that was read is published, or counted as lost; 2 it cannot work; 3 the supervisor is
+        gone.
     """
     lifeline = Lifeline(argv)
     level, _ = lifeline.rest

@@ -22,12 +22,13 @@ class Timing:
     ack_s : float
         Most time for the answer to a subscription.
     idle_s, idle_reply_s : float
-        Nothing came for `idle_s`: a ping is sent. Nothing for `idle_reply_s` more: the connection is dead. The time
-        while we hold reading back does not count.
+        Nothing came for `idle_s`: a ping is sent. Nothing for `idle_reply_s` after it: the connection is dead. The
+        time while we hold reading back does not count, nor that in which this process did not run.
     drain_s : float
         Pause between two attempts to empty the side queue.
     stop_s : float
-        Most time for emptying the side queue when asked to stop.
+        Most time for emptying the side queue when asked to stop. Long enough for the supervisor to notice that a
+        worker is stuck and to put another in its place; shorter than it waits for a receiver.
     close_s : float
         Most time for sending the last bytes then. TLS would wait for an answer that nobody reads any more.
     """
@@ -41,5 +42,5 @@ class Timing:
     idle_s: float = 15.0
     idle_reply_s: float = 10.0
     drain_s: float = 0.001
-    stop_s: float = 2.0
+    stop_s: float = 4.0
     close_s: float = 0.25
