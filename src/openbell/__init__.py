@@ -12,10 +12,10 @@ Importing this package costs next to nothing: numpy is loaded by the first call 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from openbell.errors import OpenBellError
 
+# Written out, as type checkers allow: the module `typing` would be half of what importing this package costs.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from openbell.market import Market, Row, Snapshot, attach
 
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["Market", "OpenBellError", "Row", "Snapshot", "__version__", "attach"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("openbell")
+        try:
+            return version("openbell")
+        except PackageNotFoundError:
+            # A source tree that was never installed.
+            return "0+unknown"
     if name in __all__:
         from openbell import market
 

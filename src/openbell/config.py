@@ -25,10 +25,9 @@ from openbell.secret import Secret
 SYMBOL_BYTES_MAX: Final = 31
 """Bytes of a symbol's key, prefix included: it lies inline in the symbol table."""
 
-CREDENTIAL_KEYS: Final = frozenset({"token", "key", "apikey", "api_key", "secret", "password", "passphrase"})
-"""Keys under which people write a credential down; none is ever accepted."""
-
 _FEED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Words under which people write a credential down, alone or behind another: api_key, X-Access-Token, clientSecret.
+_CREDENTIALS = ("token", "key", "secret", "password", "passphrase", "auth", "authorization", "jwt", "signature")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -149,6 +148,8 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             )
         if self.token_env is not None and self.token_file is not None:
             raise ConfigError("source.token_env, source.token_file: give one of them, not both")
+        if self.token_file is not None and "\x00" in self.token_file:
+            raise ConfigError("source.token_file: a NUL character is in it, and no file's name has one")
         if self.url is not None:
             _check_url(self.url, self.insecure)
 
@@ -271,6 +272,11 @@ def symbol_fault(symbol: str, prefix: str = "") -> str | None:
     return None
 
 
+def is_credential(key: str) -> bool:
+    """Return whether `key` is one under which people write a credential down; none is ever accepted."""
+    return re.sub("[^a-z]", "", key.lower()).endswith(_CREDENTIALS)
+
+
 def is_loopback(host: str | None) -> bool:
     """Return whether `host` is this machine: ``localhost`` or an address of the loopback network."""
     if host is None:
@@ -288,6 +294,9 @@ def _check_url(url: str, insecure: bool) -> None:
 
     No message shows the address: what is wrong with it may be that a token is in it.
     """
+    if " " in url or not url.isprintable():
+        # Looked for first: the standard library takes some of them out, and the rest would fail only when connecting.
+        raise ConfigError("source.url: there are blanks or control characters in it; take them out")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -295,8 +304,8 @@ def _check_url(url: str, insecure: bool) -> None:
         raise ConfigError('source.url: this is not an address; write something like "wss://host:443/path"') from None
     if parts.scheme not in ("ws", "wss") or not host:
         raise ConfigError('source.url: a WebSocket address is needed, such as "wss://host:443/path"')
-    names = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
-    if parts.username is not None or parts.password is not None or names & CREDENTIAL_KEYS:
+    names = [name for part in (parts.query, parts.fragment) for name, _ in parse_qsl(part, keep_blank_values=True)]
+    if parts.username is not None or parts.password is not None or any(map(is_credential, names)):
         raise ConfigError(
             "source.url: a token or password does not belong in the configuration; take it out of the address, put it "
             'into an environment variable and name that: token_env = "MY_TOKEN"'

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from openbell.config import CREDENTIAL_KEYS, Config, Feed, Source
+from openbell.config import Config, Feed, Source, is_credential
 from openbell.errors import ConfigError
 
 _EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]*)`(?P<bound> [<>]=? \S+)?(?:, got `(?P<got>[^`]*)`)?")
@@ -44,6 +44,11 @@ def _parse(file: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"this is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError("this is not TOML that can be read: it is nested too deeply") from None
+    except ValueError:
+        # The reader lets a number through that is too long for Python.
+        raise ConfigError("this is not TOML that can be read: it has a number of thousands of digits") from None
 
 
 def _read(file: Path) -> str:
@@ -55,6 +60,8 @@ def _read(file: Path) -> str:
         raise ConfigError(f"cannot be read: {error.strerror or 'input/output error'}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not UTF-8 text (byte {error.start})") from None
+    except ValueError:
+        raise ConfigError("is not the name of a file") from None
 
 
 def _build(tree: dict[str, Any], directory: Path) -> Config:
@@ -86,7 +93,7 @@ def _check_keys(table: Mapping[str, Any], known: set[str], where: str, elsewhere
         if key in known:
             continue
         named = f"{where}.{key}" if where else key
-        if where == "source" and key.lower() in CREDENTIAL_KEYS:
+        if where == "source" and is_credential(key):
             raise ConfigError(
                 f"{named}: a token does not belong in this file; put it into an environment variable and name that "
                 'here: token_env = "MY_TOKEN" (or keep it in a file of its own: token_file = "...")'
@@ -103,13 +110,13 @@ def _complete(source: dict[str, Any], directory: Path, notes: list[str]) -> dict
     """Resolve what the table refers to: files beside the configuration, and the symbols in one of them."""
     source = dict(source)
     if isinstance(token_file := source.get("token_file"), str):
-        source["token_file"] = str(directory / Path(token_file).expanduser())
+        source["token_file"] = str(_beside(directory, token_file, "token_file"))
     symbols = source.get("symbols", [])
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
         # The conversion says it better, and with the place.
         return source
     if isinstance(symbols_file := source.get("symbols_file"), str):
-        file = directory / Path(symbols_file).expanduser()
+        file = _beside(directory, symbols_file, "symbols_file")
         source["symbols_file"] = str(file)
         symbols = [*symbols, *_read_symbols(file)]
         if not symbols:
@@ -122,6 +129,16 @@ def _complete(source: dict[str, Any], directory: Path, notes: list[str]) -> dict
     return source
 
 
+def _beside(directory: Path, name: str, key: str) -> Path:
+    """Return the path of a file named by the configuration in `directory`."""
+    if "\x00" in name:
+        raise ConfigError(f"source.{key}: {name!r} contains a NUL character and names no file")
+    try:
+        return directory / Path(name).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"source.{key}: {name!r}: there is no such user, or no home directory") from None
+
+
 def _read_symbols(file: Path) -> list[str]:
     """Return the symbols of a file: one a line, ``#`` comments; or the first column of a ``.csv``."""
     try:
@@ -129,7 +146,10 @@ def _read_symbols(file: Path) -> list[str]:
     except ConfigError as error:
         raise ConfigError(f"source.symbols_file: {file}: {error}") from None
     if file.suffix.lower() == ".csv":
-        cells = [row[0].strip() for row in csv.reader(lines) if row]
+        try:
+            cells = [row[0].strip() for row in csv.reader(lines) if row]
+        except csv.Error as error:
+            raise ConfigError(f"source.symbols_file: {file}: this is not CSV: {error}") from None
         if cells and cells[0].lower() in _CSV_TITLES:
             del cells[0]
         return [cell for cell in cells if cell and not cell.startswith("#")]

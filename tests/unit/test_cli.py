@@ -167,7 +167,7 @@ def test_a_result_that_json_cannot_hold_is_refused() -> None:
 
 
 def test_the_command_line_itself_loads_nothing_heavy() -> None:
-    probe = "import openbell.cli, sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    probe = "import openbell.cli.root, sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.split()
     assert "click" in loaded
     assert {"numpy", "rich", "picows", "uvloop", "asyncio", "msgspec"} & set(loaded) == set()
@@ -178,3 +178,68 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
     command = f"{sys.executable} -m openbell demo --help | head -c 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("vendor", ["os:path", "no_such_module.here:X", "..:X"])
+def test_checking_a_vendor_that_is_none_is_a_mistake_in_the_file(
+    vendor: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "feed.toml"
+    file.write_text(f'[feed]\nname = "x"\n[source]\nvendor = "{vendor}"\nsymbols = ["A"]\n', "utf-8")
+    assert main(["run", "--check", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"openbell: {file}: source.vendor: {vendor!r}")
+
+
+MOMENTS = ["signal", "openbell.cli.interrupt", "openbell.cli.root", "click", "click.core", "openbell.cli.status"]
+MOMENTS += ["openbell.demo", "openbell.supervisor", "openbell.signals"]
+INTERRUPT = """
+import os, signal, sys
+
+moment, sys.argv[1:] = sys.argv[1], ["demo", "--seconds", "1"]
+del sys.modules["signal"]
+
+def strike(event, arguments):
+    global moment
+    if event == "import" and arguments[0] == moment:
+        moment = None
+        os.kill(os.getpid(), 2)
+
+sys.addaudithook(strike)
+from openbell.cli import main
+
+try:
+    sys.exit(main())
+finally:
+    print("struck" if moment is None else "never imported")
+"""
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_interrupt_while_modules_are_loaded_ends_quietly(moment: str) -> None:
+    # Ctrl-C strikes as that module begins to be imported: the same place in every run, unlike a moment in time.
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPT, moment], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+    assert done.stdout in ("", "struck\n")
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
+    program = (
+        "import signal\nfrom openbell.cli import interrupt\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "interrupt.leave_at_once()\nsignal.raise_signal(signal.SIGINT)\nprint('alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "alive\n")
+
+
+def test_the_version_is_told_by_a_tree_that_was_never_installed() -> None:
+    # Nothing but the sources and the dependencies is in sight, wherever they are installed.
+    program = (
+        "import importlib.metadata as metadata, sys\n"
+        "def nothing(name):\n    raise metadata.PackageNotFoundError(name)\n"
+        "metadata.version = nothing\n"
+        "from openbell.cli import main\nsys.exit(main(['--version']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "openbell 0+unknown\n", "")

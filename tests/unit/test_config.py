@@ -203,6 +203,34 @@ CASES = {
         MINIMAL.replace('"alltick"', '"altick"'),
         "source.vendor: no vendor is called 'altick'; did you",
     ),
+    "a vendor that is no path": (MINIMAL.replace('"alltick"', '"..:X"'), "source.vendor: '..:X' names no class"),
+    "a symbols file with a NUL": (
+        MINIMAL + 'symbols_file = "a\\u0000"\n',
+        "source.symbols_file: 'a\\x00' contains a NUL",
+    ),
+    "a symbols file of nobody": (
+        MINIMAL + 'symbols_file = "~no-such-user-here/x"\n',
+        "source.symbols_file: '~no-such-user-here/x': there is no such user",
+    ),
+    "a token file with a NUL": (
+        MINIMAL.replace("alltick", "binance").replace('token_env = "ALLTICK_TOKEN"', 'token_file = "a\\u0000"'),
+        "source.token_file: 'a\\x00' contains a NUL",
+    ),
+    "a token file of nobody": (
+        MINIMAL.replace('token_env = "ALLTICK_TOKEN"', 'token_file = "~no-such-user-here/x"'),
+        "source.token_file: '~no-such-user-here/x': there is no such user",
+    ),
+    "a blank in the address": (
+        MINIMAL + 'url = "wss://quote.example/a b"\n',
+        "source.url: there are blanks or control",
+    ),
+    "a blank around the address": (MINIMAL + 'url = " wss://quote.example/"\n', "source.url: there are blanks"),
+    "a tab in the address": (MINIMAL + 'url = "wss://quote.exa\\tmple/"\n', "source.url: there are blanks or control"),
+    "TOML nested too deeply": (
+        "a = " + "[" * 3000 + "\n",
+        "this is not TOML that can be read: it is nested too deeply",
+    ),
+    "a number without end": (f"a = {'9' * 5000}\n", "this is not TOML that can be read: it has a number of thousands"),
     "no TOML": ("[feed\n", "this is not TOML: "),
     "a token in broken TOML": (f"token = {TOKEN}\n", "this is not TOML: "),
 }
@@ -217,6 +245,79 @@ def test_a_mistake_is_explained_with_its_place(tmp_path: Path, text: str, expect
         assert message.startswith(expected)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "token",
+        "access_token",
+        "accessToken",
+        "listenkey",
+        "listenKey",
+        "auth",
+        "jwt",
+        "signature",
+        "secret",
+        "password",
+        "api_key",
+        "API-KEY",
+        "client_secret",
+        "passphrase",
+        "Authorization",
+    ],
+)
+def test_a_credential_is_refused_by_every_name_that_people_give_it(tmp_path: Path, key: str) -> None:
+    for text in (f'{key} = "{TOKEN}"\n', f'url = "wss://h.example/ws?{key}={TOKEN}"\n'):
+        message = refusal(tmp_path, MINIMAL + text)
+        assert "does not belong in th" in message
+        assert TOKEN not in message
+
+
+def test_an_address_may_have_a_query_that_holds_no_credential() -> None:
+    assert Source(vendor="binance", symbols=("A",), url="wss://h.example/ws?region=hk&timeUnit=ms").url is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (MINIMAL.replace("alltick", "os:path"), "source.vendor: 'os:path' is not a subclass"),
+        (
+            MINIMAL.replace("alltick", "no_such_module.here:X"),
+            "source.vendor: 'no_such_module.here:X': there is no module",
+        ),
+        (MINIMAL.replace("alltick", "altick"), "source.vendor: no vendor is called 'altick'"),
+        (MINIMAL.replace("workers", "symbols_capacity"), "feed.symbols_capacity: 3 symbols do not fit a capacity of 2"),
+        (
+            # In upper case, as it arrives, the letter takes more bytes.
+            MINIMAL.replace("alltick", "binance").replace("700.HK", "ŉ" * 15),
+            "which takes 45 bytes with its prefix; 31 is the most",
+        ),
+    ],
+)
+def test_what_could_not_start_is_refused_with_the_name_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.setenv("ALLTICK_TOKEN", TOKEN)
+    file = write(tmp_path, text)
+    loaded = config.load(file)
+    with pytest.raises(ConfigError) as caught:
+        vendors.check(loaded, file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert said in str(caught.value)
+
+
+def test_symbols_that_arrive_alike_take_one_place(tmp_path: Path) -> None:
+    text = MINIMAL.replace("alltick", "binance").replace("workers = 2", "symbols_capacity = 2")
+    loaded = config.load(write(tmp_path, text.replace("700.HK", "600519.sh")))
+    assert len(loaded.source.symbols) == 3
+    assert vendors.check(loaded, "feed.toml").name == "binance"
+
+
+def test_a_symbols_file_that_is_no_csv_is_named(tmp_path: Path) -> None:
+    (tmp_path / "codes.csv").write_text("A" * 200_000, "utf-8")
+    message = refusal(tmp_path, MINIMAL + 'symbols_file = "codes.csv"\n')
+    assert message.startswith(f"source.symbols_file: {tmp_path / 'codes.csv'}: this is not CSV")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nope\.toml: there is no such file"):
         config.load(tmp_path / "nope.toml")
@@ -229,6 +330,8 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         config.load(file)
     with pytest.raises(ConfigError, match="cannot be read"):
         config.load(tmp_path)
+    with pytest.raises(ConfigError, match="is not the name of a file"):
+        config.load("feed\x00.toml")
 
 
 def test_an_unset_token_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

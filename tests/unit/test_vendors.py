@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from openbell.config import Source
 from openbell.core.plan import Plan
 from openbell.errors import ConfigError, VendorError
 from openbell.reasons import Reason
+from openbell.receiver.fallback import Fallback
+from openbell.receiver.ratelimit import RateLimitedLog
 from openbell.vendors import Ack, Control, HeartbeatAck, Ignore, Notice, Refusal, Route
 from openbell.vendors.alltick import AllTick
 from openbell.vendors.binance import Binance
+from openbell.vendors.plan import MARKER_WINDOW
 
 TOKEN = "c0ffee-very/secret-c-app"
 
@@ -89,6 +93,12 @@ def test_a_broken_vendor_is_told_what_it_lacks(
     monkeypatch.delitem(sys.modules, "my_broken", raising=False)
 
 
+@pytest.mark.parametrize("name", ["..:X", ":X", "os:", "a b:X", "os.:path", "os:path.", "\x00:X", "::"])
+def test_a_path_that_cannot_be_one_is_a_mistake_in_the_configuration(name: str) -> None:
+    with pytest.raises(ConfigError, match=r'names no class; write "package\.module:Class"'):
+        vendors.load(name)
+
+
 # ---- the plans ----
 
 
@@ -146,7 +156,7 @@ def test_alltick_keeps_the_query_of_another_address(monkeypatch: pytest.MonkeyPa
     source = Source(vendor="alltick", symbols=("A",), token_env="T", url="wss://relay.example:8443/x?region=hk")
     vendor = AllTick(source)
     assert vendor.url().reveal() == "wss://relay.example:8443/x?region=hk&token=abc"
-    assert vendor.display_url() == "wss://relay.example:8443/x"
+    assert vendor.display_url() == "wss://relay.example:8443/…"
 
 
 def test_alltick_needs_no_token_on_this_machine() -> None:
@@ -268,8 +278,22 @@ def test_binance_connects_where_its_streams_are(
     streams: tuple[str, ...], market: str | None, url: str | None, expected: str, raw: bool
 ) -> None:
     vendor = binance(*streams, market=market, url=url)
-    assert vendor.url().reveal() == vendor.display_url() == expected
+    assert vendor.url().reveal() == expected
     assert vendor.raw is raw
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (None, "wss://stream.binance.com:9443/stream"),
+        ("wss://relay.example/ws", "wss://relay.example/ws"),
+        ("wss://relay.example/ws/pqia91ma19a5s61cv6a81va65sdf", "wss://relay.example/…"),
+        ("wss://relay.example/pqia91ma19a5s61cv6a81va65sdf/stream", "wss://relay.example/…"),
+        ("wss://[2001:db8::1]:444/stream?x=pqia91ma19a5s61cv6a81va65sdf", "wss://[2001:db8::1]:444/stream"),
+    ],
+)
+def test_a_path_that_may_be_a_key_is_not_shown(url: str | None, shown: str) -> None:
+    assert binance("trade", url=url).display_url() == shown
 
 
 def test_binance_ignores_streams_that_were_not_asked_for() -> None:
@@ -279,6 +303,97 @@ def test_binance_ignores_streams_that_were_not_asked_for() -> None:
         Reason.IGNORED_DEPTH,
         Reason.IGNORED_UNSUBSCRIBED,
     }
+
+
+QUOTED = [
+    b'{"error":{"code":2,"msg":"Invalid request: unknown stream btcusdt@depth"},"id":1}',
+    b'{"error":{"code":2,"msg":"btcusdt@depth@100ms"},"id":1}',
+    b'{"code":2,"msg":"btcusdt@aggTrade","id":1}',
+    b'{"code":2,"msg":"btcusdt@trade","id":1}',
+    b'{"code":2,"msg":"btcusdt@bookTicker","id":1}',
+    rb'{"code":2,"msg":"not understood: {\"e\":\"depthUpdate\",\"u\":1,\"lastUpdateId\":2}","id":1}',
+    rb'{"code":2,"msg":"{\"u\":1,\"e\":\"trade\"}","id":1}',
+]
+WHOLE_BOOK = b'{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[["1","2"]],"a":[]}'
+PARTIAL_BOOK = b'{"lastUpdateId":160,"bids":[["0.0024","10"]],"asks":[]}'
+TURNED_BOOK = b'{"bids":[["0.0024","10"]],"asks":[],"lastUpdateId":160}'
+
+
+class Counts:
+    """Takes what the slow path makes of a message."""
+
+    def __init__(self) -> None:
+        self.reasons: list[int] = []
+        self.controls: list[Control] = []
+
+    def publish_event(self, route_index: int, event: object) -> int:
+        raise AssertionError(f"published {event}")
+
+    def count(self, reason: int, n: int = 1) -> None:
+        self.reasons += [reason] * n
+
+    def count_control(self) -> None:
+        """Not of interest: `controls` says more."""
+
+
+def understood(vendor: Binance, message: bytes) -> tuple[list[int], list[Control]]:
+    """Return the reasons and controls that `message` comes to, as the listener and the slow path find them."""
+    for entry in vendor.plan():
+        if entry.marker in message[:MARKER_WINDOW]:
+            if isinstance(entry, Ignore):
+                return [entry.reason], []
+            break
+    counts = Counts()
+    Fallback(vendor, counts.controls.append, RateLimitedLog(logging.getLogger("test")))(counts, message, 0)
+    return counts.reasons, counts.controls
+
+
+@pytest.mark.parametrize("streams", [("trade", "depth"), ("bookTicker",), ("depth@100ms",)])
+@pytest.mark.parametrize("path", ["stream", "ws"])
+@pytest.mark.parametrize("message", QUOTED, ids=range(len(QUOTED)))
+def test_a_binance_refusal_that_quotes_a_stream_is_a_refusal(
+    message: bytes, path: str, streams: tuple[str, ...]
+) -> None:
+    reasons, controls = understood(binance(*streams, url=f"wss://h.example/{path}"), message)
+    assert reasons == []
+    assert [(type(control), getattr(control, "request", 0)) for control in controls] == [(Refusal, 1)]
+
+
+@pytest.mark.parametrize("streams", [("trade", "bookTicker", "depth"), ("aggTrade",), ("depth",)])
+@pytest.mark.parametrize("symbol", ["btcusdt", "x" * 120], ids=["short", "long"])
+@pytest.mark.parametrize("book", [WHOLE_BOOK, PARTIAL_BOOK, TURNED_BOOK], ids=["whole", "partial", "turned"])
+def test_binance_books_are_counted_as_depth_however_they_are_written(
+    book: bytes, symbol: str, streams: tuple[str, ...]
+) -> None:
+    combined, raw = binance(*streams), binance(*streams, url="wss://h.example/ws")
+    name = f"{symbol}@depth5@100ms".encode()
+    spaced = json.dumps({"stream": name.decode(), "data": json.loads(book)}).encode()
+    messages = [
+        (raw, book),
+        (combined, b'{"stream":"%s","data":%s}' % (name, book)),
+        (combined, b'{"data":%s,"stream":"%s"}' % (book, name)),
+        (combined, spaced),
+    ]
+    for vendor, message in messages:
+        assert understood(vendor, message) == ([Reason.IGNORED_DEPTH], []), message
+
+
+def test_the_usual_binance_book_is_ignored_without_being_decoded() -> None:
+    message = b'{"stream":"btcusdt@depth@100ms","data":%s}' % WHOLE_BOOK
+    entries = [entry for entry in binance("trade", "bookTicker").plan() if entry.marker in message[:MARKER_WINDOW]]
+    assert [type(entry) for entry in entries] == [Ignore]
+
+
+def test_binance_streams_that_were_not_asked_for_are_counted_so() -> None:
+    vendor = binance("depth")
+    for stream, data in (
+        ("trade", b'{"e":"trade","E":1,"s":"BTCUSDT"}'),
+        ("aggTrade", b'{"e":"aggTrade","E":1,"s":"BTCUSDT"}'),
+        ("bookTicker", b'{"u":1,"s":"BTCUSDT"}'),
+        ("bookTicker", b'{"e":"bookTicker","u":1,"s":"BTCUSDT"}'),
+    ):
+        message = b'{"stream":"btcusdt@%s","data":%s}' % (stream.encode(), data)
+        assert understood(vendor, message) == ([Reason.IGNORED_UNSUBSCRIBED], [])
 
 
 BINANCE_CONTROL: dict[bytes, Control | None] = {

@@ -21,8 +21,23 @@ from openbell.cli.status import status
 from openbell.errors import ConfigError, OpenBellError
 
 
+def _show_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked:
+        import openbell
+
+        click.echo(f"openbell {openbell.__version__}")
+        context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="openbell", message="openbell %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def root() -> None:
     """A market-data feed handler: one vendor's push feed in, a live shared-memory snapshot out.
 

@@ -23,14 +23,14 @@ def run(config_file: Path, check: bool, quiet: bool) -> int:
     from openbell.memory.shape import Shape
     from openbell.memory.space import mebibytes
     from openbell.supervisor import Supervisor
-    from openbell.vendors import create
+    from openbell.vendors import check as check_vendor
 
     config = load(config_file)
     feed = config.feed
     for note in config.notes:
         click.echo(f"openbell: note: {config_file}: {note}", err=True)
     # Made here only to be refused here: a mistake is to be found before any process starts.
-    vendor = create(config.source)
+    vendor = check_vendor(config, config_file)
     shape = Shape(feed.receivers, feed.workers, feed.symbols_capacity, feed.ring_capacity)
     summary = (
         f"feed {feed.name}: {len(config.source.symbols):,} symbols from {vendor.display_url()}, "

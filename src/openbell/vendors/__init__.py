@@ -1,6 +1,7 @@
 """The vendors: one pure-Python file each, and how one is found by name."""
 
 from openbell.vendors.base import Ack, Control, HeartbeatAck, Notice, Refusal, Vendor
+from openbell.vendors.check import check
 from openbell.vendors.plan import Field, Ignore, Op, Route
 from openbell.vendors.registry import create, load
 
@@ -15,6 +16,7 @@ __all__ = [
     "Refusal",
     "Route",
     "Vendor",
+    "check",
     "create",
     "load",
 ]

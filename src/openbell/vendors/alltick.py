@@ -121,6 +121,7 @@ class AllTick(Vendor):
     """
 
     name: ClassVar[str] = "alltick"
+    public_paths = frozenset(urlsplit(url).path for url in _URLS.values())
     # Two requests on a connection must be a second apart.
     pause_between_messages_s = 1.0
     # The vendor closes a connection that was silent for 30 s.

@@ -88,6 +88,9 @@ class Vendor(ABC):
     name: ClassVar[str]
     """Name of the vendor, as ``source.vendor`` gives it."""
 
+    public_paths: ClassVar[frozenset[str]] = frozenset()
+    """Paths of the address that may be shown; any other may contain a key and is shown as ``/…``."""
+
     pause_between_messages_s: float = 0.0
     """Least time between two messages we send, in seconds; the vendor's rate limit."""
 
@@ -123,10 +126,12 @@ class Vendor(ABC):
         """
 
     def display_url(self) -> str:
-        """Return the address without query and user, fit for logs."""
+        """Return the address fit for logs: scheme, host and port, and a path only if it is a public one."""
         parts = urlsplit(self.url().reveal())
         host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
-        return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
+        # Some venues put the key into the path: wss://host/ws/<listen key>.
+        path = parts.path if parts.path in ("", "/") or parts.path in self.public_paths else "/…"
+        return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, path, "", ""))
 
     def secret(self) -> Secret | None:
         """Return what must be cut out of the vendor's own words before they are logged, if anything."""

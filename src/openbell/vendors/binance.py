@@ -141,9 +141,25 @@ _RAW: Final = {
         "bookTicker", Kind.QUOTE, BookTicker, BookTicker, "", False, _BOOK_TICKER_FIELDS, b'"e":"bookTicker"'
     ),
 }
-# Spot's raw bookTicker names no event; it is the only one that begins with "u".
+# Spot's bookTicker names no event; it is the only one that begins with "u".
 _RAW_SPOT_BOOK_TICKER: Final = Route(
     "bookTicker, spot", Kind.QUOTE, BookTicker, BookTicker, "", False, _BOOK_TICKER_FIELDS, b'{"u":'
+)
+
+
+def _ignored(key: bytes, reason: Reason) -> tuple[Ignore, Ignore]:
+    """Return the entries for messages with `key` and its value, written without and (by a relay) with a space.
+
+    A key with its quotes cannot stand inside a text, where quotes are escaped: an answer that quotes a stream or a
+    message is never taken for one. The name of a stream alone (``btcusdt@depth``) proves nothing.
+    """
+    return Ignore(key, reason), Ignore(key.replace(b":", b": "), reason)
+
+
+_DEPTH: Final = (
+    *_ignored(b'"e":"depthUpdate"', Reason.IGNORED_DEPTH),
+    # Spot's partial books name no event.
+    Ignore(b'"lastUpdateId":', Reason.IGNORED_DEPTH),
 )
 
 
@@ -174,6 +190,7 @@ class Binance(Vendor):
     """The Binance dialect."""
 
     name: ClassVar[str] = "binance"
+    public_paths = frozenset({"/stream", "/ws", "/public/stream", "/public/ws", "/market/stream", "/market/ws"})
     # 5 messages a second are allowed, and pongs count.
     pause_between_messages_s = 0.25
 
@@ -213,22 +230,18 @@ class Binance(Vendor):
 
     def plan(self) -> tuple[Route | Ignore, ...]:
         """Return the routes of the streams asked for; other streams are counted as ignored."""
-        routes = _RAW if self.raw else _COMBINED
         asked: list[Route | Ignore] = []
         others: list[Route | Ignore] = []
-        for stream, route in routes.items():
+        for stream, route in (_RAW if self.raw else _COMBINED).items():
             if stream in self.source.streams:
                 asked.append(route)
             else:
-                others.append(Ignore(route.marker, Reason.IGNORED_UNSUBSCRIBED))
-        depth = [b"@depth"]
-        if self.raw:
-            depth = [b'"e":"depthUpdate"', b'{"lastUpdateId":']
-            if "bookTicker" in self.source.streams:
-                asked.append(_RAW_SPOT_BOOK_TICKER)
-            else:
-                others.append(Ignore(_RAW_SPOT_BOOK_TICKER.marker, Reason.IGNORED_UNSUBSCRIBED))
-        return (*asked, *(Ignore(marker, Reason.IGNORED_DEPTH) for marker in depth), *others)
+                others.extend(_ignored(_RAW[stream].marker, Reason.IGNORED_UNSUBSCRIBED))
+        if "bookTicker" not in self.source.streams:
+            others.append(Ignore(_RAW_SPOT_BOOK_TICKER.marker, Reason.IGNORED_UNSUBSCRIBED))
+        elif self.raw:
+            asked.append(_RAW_SPOT_BOOK_TICKER)
+        return (*asked, *_DEPTH, *others)
 
     def url(self) -> Secret:
         """Return the address: the vendor's own, or the one configured (``/stream`` where it has no path)."""

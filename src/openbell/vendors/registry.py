@@ -30,11 +30,14 @@ def load(name: str) -> type[Vendor]:
     Raises
     ------
     ConfigError
-        No vendor has this name.
+        No vendor has this name, or it is no path.
     VendorError
         It was found, but cannot be imported or is not a :class:`Vendor`.
     """
     if ":" in name:
+        module, _, attribute = name.partition(":")
+        if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+            raise ConfigError(f'source.vendor: {name!r} names no class; write "package.module:Class"')
         return _import(name, name)
     if path := _BUILT_IN.get(name):
         return _import(name, path)
@@ -77,7 +80,7 @@ def _import(name: str, path: str) -> type[Vendor]:
         ) from error
     except AttributeError as error:
         raise VendorError(f"source.vendor: {name!r}: module {module_name!r} has no {class_name!r}") from error
-    except (ImportError, SyntaxError, ValueError) as error:
+    except (ImportError, SyntaxError, TypeError, ValueError) as error:
         raise VendorError(f"source.vendor: {name!r} cannot be imported: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Vendor)):
         raise VendorError(f"source.vendor: {name!r} is not a subclass of openbell.vendors.Vendor")

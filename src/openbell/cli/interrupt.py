@@ -1,0 +1,22 @@
+"""Ctrl-C before a command has anything to end in order."""
+
+import os
+import signal
+from types import FrameType
+
+from openbell.cli.exits import INTERRUPTED
+
+
+def leave_at_once() -> None:
+    """Let SIGINT end this process quietly, until a command takes the signal over.
+
+    A `KeyboardInterrupt` would not do: raised while modules are being imported it may be swallowed, or printed with
+    a traceback, by whatever it happens to hit. Commands that make something take SIGINT over before they do.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Otherwise it is ignored, as in a background job of a shell: then that stays so.
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(INTERRUPTED)
