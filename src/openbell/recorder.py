@@ -25,9 +25,8 @@ from openbell.errors import CaptureError, ConfigError, OpenBellError
 from openbell.receiver.dial import Dialer
 from openbell.receiver.redact import Redactor
 from openbell.secret import Secret
-from openbell.vendors import Control, Ignore, Refusal, Route, Vendor, create
+from openbell.vendors import Control, Ignore, Refusal, Route, Vendor, check, create
 
-_MARKER_BYTES = 96  # where a plan's markers are looked for
 _FLUSH_S = 1.0
 
 
@@ -93,8 +92,6 @@ class _Recorder(WSListener):
         self._most = most
         self._done = done
         self._redactor = Redactor(vendor)
-        self._markers = tuple(entry.marker for entry in vendor.plan() if entry.marker)
-        self._bare = isinstance(vendor, _Address)
         self._fragments = bytearray()
         self.recording = Recording()
         self.failure: OpenBellError | None = None
@@ -134,9 +131,6 @@ class _Recorder(WSListener):
             self._done.set()
 
     def _is_control(self, payload: bytes) -> bool:
-        # Reading a message as an answer costs more than recording it, and most are seen to be market at a glance.
-        if self._bare or any(marker in payload[:_MARKER_BYTES] for marker in self._markers):
-            return False
         control = self._vendor.control(payload)
         if control is None:
             return False
@@ -277,7 +271,12 @@ def run(
 
     Other parameters, the result and the errors are those of `record`.
     """
-    source = target if target.startswith(("ws://", "wss://")) else config.load(target).source
+    source: Source | str = target
+    if not target.startswith(("ws://", "wss://")):
+        loaded = config.load(target)
+        # Made here only to be refused here, with the name of the file.
+        check(loaded, target)
+        source = loaded.source
 
     async def main() -> Recording:
         stop = asyncio.Event()

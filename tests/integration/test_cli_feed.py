@@ -222,6 +222,16 @@ def config_of(exchange: Command, directory: Path) -> Path:
     return path
 
 
+def test_a_mistake_that_only_the_vendor_sees_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "feed.toml"
+    path.write_text('[feed]\nname = "x"\n[source]\nvendor = "alltick"\nmarket = "moon"\nsymbols = ["A"]\n')
+    for arguments in (("record", str(path), str(tmp_path / "a.capture")), ("run", str(path))):
+        done = run(*arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"openbell: {path}: source.market: ")
+    assert not list(tmp_path.glob("a.capture*"))
+
+
 def test_a_market_with_an_end_closes_by_itself_and_states_what_it_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

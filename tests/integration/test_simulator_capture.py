@@ -341,6 +341,23 @@ async def with_server(talk: Callable[[ServerConnection], Awaitable[None]], path:
         return await asyncio.wait_for(record(f"ws://127.0.0.1:{port}/", path, **options), 20)
 
 
+def test_a_refusal_that_quotes_a_stream_is_not_taken_for_market_data(tmp_path: Path) -> None:
+    async def talk(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send('{"error":{"code":2,"msg":"unknown stream testusdt@trade"},"id":1}')
+        await connection.send('{"stream":"testusdt@trade","data":{"e":"trade","s":"TESTUSDT","p":"1","q":"1"}}')
+
+    async def scenario() -> Recording:
+        async with serve(talk, "127.0.0.1", 0) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            source = Source(vendor="binance", url=f"ws://127.0.0.1:{port}/stream", symbols=("TESTUSDT",))
+            return await asyncio.wait_for(record(source, tmp_path / "a"), 20)
+
+    recording = asyncio.run(scenario())
+    assert (recording.messages, recording.control) == (1, 1)
+    assert recording.refusals == ["2: 'unknown stream testusdt@trade'"]
+
+
 def test_fragments_are_put_together_and_what_is_no_document_is_left_out(tmp_path: Path) -> None:
     async def talk(connection: ServerConnection) -> None:
         await connection.send(['{"a":', "1", "}"])

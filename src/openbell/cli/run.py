@@ -15,7 +15,8 @@ def run(config_file: Path, check: bool, quiet: bool) -> int:
     """Run the feed of a configuration file, in the foreground, until SIGINT (Ctrl-C) or SIGTERM.
 
     Logs to stderr. Look at it from elsewhere with `openbell status` and `openbell snapshot`. Stopped by a signal it
-    applies all that it received, leaves nothing behind, and exits with status 0: that is its normal end.
+    applies all that it received, leaves nothing behind, and exits with status 0: that is its normal end. Exit status 1
+    if the feed had to end by itself, or if records were lost while it stopped.
     """
     import logging
 
