@@ -19,9 +19,11 @@ from command_line import Command, command, environment, last_object, run, starte
 
 import openbell
 from openbell.errors import FeedError
+from openbell.memory import generation, runtime
 from openbell.simulator import a_shares
 
 SYMBOLS = 50
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
 @dataclass(frozen=True)
@@ -258,20 +260,59 @@ def test_a_market_cut_short_is_interrupted() -> None:
 
 
 def test_on_a_terminal_the_demonstration_draws_a_live_table() -> None:
-    words = command("demo", "--seconds", "1", "--symbols", "200")
+    pid, terminal = on_a_terminal("demo", "--seconds", "1", "--symbols", "200")
+    text, status = to_the_end(pid, terminal)
+    assert status == 0, text
+    for word in ("top movers", "ring 0 → 1", "since the start", "●", "200 rows", "OK"):
+        assert word in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["is stopped", "is killed"])
+def test_a_terminal_is_given_back_whole_when_the_feed_that_is_watched(
+    number: signal.Signals, feed: Command, feed_name: str
+) -> None:
+    pid, terminal = on_a_terminal("status", feed_name, "--watch")
+    drawn = ""
+    while "live" not in drawn:
+        drawn += (chunk := _read(terminal)).decode("utf-8", "replace")
+        assert chunk, f"it ended before that: {drawn}"
+    feed.send(number)
+    text, status = to_the_end(pid, terminal)
+    drawn += text
+    assert status == 1
+    assert drawn.count(HIDE_CURSOR) == drawn.count(SHOW_CURSOR) == 1
+    assert "\nopenbell: feed" in drawn.replace(SHOW_CURSOR, ""), "the message begins a line of its own"
+    feed.end()
+    if number == signal.SIGKILL:
+        clean_up(feed_name)
+
+
+def clean_up(feed_name: str) -> None:
+    """Remove what a killed feed left behind."""
+    lock = generation.claim(feed_name)
+    generation.reclaim(lock)
+    lock.release(remove=True)
+    runtime.remove_if_empty(lock.path.parent)
+
+
+def on_a_terminal(*arguments: str) -> tuple[int, int]:
+    """Run ``openbell`` on a terminal of its own; return its pid and our end of the terminal."""
+    words = command(*arguments)
     surroundings = environment() | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "50"}
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvpe(words[0], words, surroundings)
+    return pid, terminal
+
+
+def to_the_end(pid: int, terminal: int) -> tuple[str, int]:
+    """Return what it still writes on the terminal, and its exit status."""
     drawn = b""
     while chunk := _read(terminal):
         drawn += chunk
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, drawn.decode()
-    text = drawn.decode()
-    for word in ("top movers", "ring 0 → 1", "since the start", "●", "200 rows", "OK"):
-        assert word in text
+    return drawn.decode("utf-8", "replace"), os.waitstatus_to_exitcode(status)
 
 
 def _read(terminal: int) -> bytes:

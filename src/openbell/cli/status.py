@@ -61,8 +61,7 @@ def _watch(feed: str, output: Output) -> int:
             while not signals.wait(0.1):
                 view.look()
         finally:
-            if market.alive:
-                view.close()
+            view.close()
     return OK
 
 

@@ -1,10 +1,12 @@
 """How a running demonstration is shown: a live table on a terminal, a line a second elsewhere."""
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from openbell.cli.output import Output
 from openbell.demo import View
+from openbell.errors import FeedGone
 from openbell.monitor.table import FeedTable
 
 if TYPE_CHECKING:
@@ -89,10 +91,17 @@ class LiveView(View):
 
     def close(self) -> None:
         """See `View.close`."""
-        if self._table is not None and self._live is not None:
-            self._live.update(self._table.render(), refresh=True)
-            self._live.stop()
+        table, live = self._table, self._live
         self._table = self._live = None
+        if table is None or live is None:
+            return
+        try:
+            # Of a feed that is gone, the picture before stays.
+            with contextlib.suppress(FeedGone):
+                live.update(table.render(), refresh=True)
+        finally:
+            # Whatever happened: it has hidden the cursor.
+            live.stop()
 
 
 def choose_view(output: Output) -> View:
