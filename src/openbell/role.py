@@ -85,6 +85,12 @@ class Role:
         self.proven = self.proven or runs
         return runs
 
+    @property
+    def connected(self) -> bool:
+        """Whether it has a connection to a vendor, or had one when it died."""
+        up = (ConnectionState.SUBSCRIBING, ConnectionState.LIVE, ConnectionState.STALE)
+        return self.connection is not None and self.connection.state in up
+
     def bury(self) -> int:
         """Let go of a process that is gone (or kill it); return its exit status."""
         assert self.process is not None

@@ -25,6 +25,7 @@ from openbell.memory.locks import RoleLock
 from openbell.memory.names import ring_name
 from openbell.memory.shape import Shape
 from openbell.memory.space import mebibytes
+from openbell.monitor import books
 from openbell.monitor.control import FeedState, ProcessState, refresh_clock_offset
 from openbell.role import Backoff, Role, describe_exit
 from openbell.signals import StopSignals, wait_readable
@@ -74,6 +75,12 @@ class Supervisor:
             while not signals.requested:
                 supervisor.poll(0.1)
             supervisor.drain()      # the snapshot is complete now, and still attached
+
+    Attributes
+    ----------
+    killed : tuple of str
+        After a stop: receivers that had to be killed, or died, while they were connected. What they had read and not
+        decoded nobody knows; what they had decoded is in the number that `drain` returns.
     """
 
     def __init__(
@@ -97,6 +104,8 @@ class Supervisor:
         self._workers: list[Role] = []
         self._beat_due = 0.0
         self._clock_due = 0.0
+        self._vanished = 0
+        self.killed: tuple[str, ...] = ()
 
     # ---- start ----
 
@@ -116,6 +125,7 @@ class Supervisor:
         """
         if self._lock is not None:
             raise FeedError(f"feed {self.config.feed.name!r} is started already")
+        self._vanished, self.killed = 0, ()
         try:
             self._make_memory()
             self._make_roles()
@@ -222,11 +232,10 @@ class Supervisor:
             while not self._signals.requested:
                 self.poll(_HEARTBEAT_S)
             missing = self.stop()
-        if missing:
-            raise FeedError(
-                f"feed {self.config.feed.name!r} is stopped, but at least {missing:,} records that it had received are "
-                "not in its last snapshot; the log says why"
-            )
+        short = [f"{missing:,} records that it had received are not in its last snapshot"] if missing else []
+        short += [f"{name} was killed, and what it had read and not decoded is unknown" for name in self.killed]
+        if short:
+            raise FeedError(f"feed {self.config.feed.name!r} is stopped, but {'; '.join(short)}; the log says why")
 
     def poll(self, timeout_s: float) -> None:
         """Do what is due, and wait for something to happen, for `timeout_s` at most. Call it at least every 0.1 s.
@@ -281,6 +290,9 @@ class Supervisor:
         assert role.process is not None
         refusal = role.process.refusal()
         status = role.bury()
+        if role.connection is not None:
+            # What it takes with it is lost now, and must not be counted once more by a stop.
+            self._vanished = books.unpublished(self.generation)
         if status == EXIT_REFUSED and refusal is not None:
             raise refusal
         if status > 0 and not role.proven:
@@ -300,15 +312,18 @@ class Supervisor:
         Returns
         -------
         int
-            Records received and not applied: 0 unless a second stop signal came, or a process could not go on. A
-            receiver that failed counts as one at least: nobody knows what it still had.
+            Market-data records decoded and not applied: 0 unless a second stop signal came, or a process could not go
+            on. See also `killed`.
         """
         if self._generation is None:
             return 0
         began, lost_before = time.monotonic(), self._lost()
+        if self._vanished:
+            # Where one of several receivers died, the others may have been about to publish something.
+            self._vanished = min(self._vanished, books.unpublished(self._generation))
         self._generation.open_control().state = FeedState.STOPPING
         # A receiver may need room in its rings for what it still has: the workers are looked after meanwhile.
-        failed = self._end(self._receivers, began + RECEIVERS_STOP_S, tend_workers=True)
+        ended_badly = self._end(self._receivers, began + RECEIVERS_STOP_S, tend_workers=True)
         self._end(self._workers, began + WORKERS_STOP_S)
         late = [role for worker, role in enumerate(self._workers) if self._backlog(worker) and not self._hurried]
         for role in late:
@@ -316,7 +331,10 @@ class Supervisor:
             self._start_again(role, "drain")
         self._await_end(late, began + STOP_S)
         lost = self._lost() - lost_before
-        left = sum(self._backlog(worker) for worker in range(len(self._workers)))
+        if ended_badly:
+            # Nobody was left to say what those held: it is what they counted and never showed.
+            lost += books.unpublished(self._generation) - self._vanished
+        left = books.unapplied(self._generation)
         if lost or left:
             log.error(
                 "feed %s: %d records were received and not published, %d published and not applied",
@@ -324,7 +342,9 @@ class Supervisor:
                 lost,
                 left,
             )
-        return max(lost, failed) + left
+        for name in self.killed:
+            log.error("%s was killed while it was connected; what it had read and not decoded is unknown", name)
+        return lost + left
 
     def stop(self) -> int:
         """Stop all in order (`drain`), then remove the shared memory. May be called again, or without a start.
@@ -395,7 +415,7 @@ class Supervisor:
                 role.bury()
                 role.due = 0.0
 
-    def _end(self, roles: Iterable[Role], until: float, *, tend_workers: bool = False) -> int:
+    def _end(self, roles: Iterable[Role], until: float, *, tend_workers: bool = False) -> bool:
         """Ask processes to stop, and wait for them as `_await_end`."""
         roles = [role for role in roles if role.process is not None]
         for role in roles:
@@ -403,13 +423,13 @@ class Supervisor:
             role.process.send(signal.SIGTERM)
         return self._await_end(roles, until, tend_workers=tend_workers)
 
-    def _await_end(self, roles: Iterable[Role], until: float, *, tend_workers: bool = False) -> int:
-        """Wait for processes to end, and kill those that have not by `until`; return how many did not end well.
+    def _await_end(self, roles: Iterable[Role], until: float, *, tend_workers: bool = False) -> bool:
+        """Wait for processes to end, and kill those that have not by `until`; return whether any did not end well.
 
         With `tend_workers` the workers go on meanwhile. Without, it is they who end, and one that is stuck is not
         waited for: what it leaves, another can apply.
         """
-        began, failed = time.monotonic(), 0
+        began, badly = time.monotonic(), False
         left = [role for role in roles if role.process is not None]
         while left and time.monotonic() < until and not self._hurried:
             wait_readable([role.process.fileno() for role in left if role.process is not None], _STOP_LOOK_S)
@@ -420,22 +440,25 @@ class Supervisor:
             for role in left:
                 assert role.process is not None
                 if role.process.ended() is not None:
-                    status = role.bury()
+                    connected, status = role.connected, role.bury()
                     # SIGTERM itself: it had not even come to saying what it does with it, so it has done nothing.
                     if status not in (0, -signal.SIGTERM):
-                        failed += 1
+                        badly = True
+                        self.killed += (role.name,) if connected else ()
                         log.error("%s ended badly while stopping (%s)", role.name, describe_exit(status))
                 elif not tend_workers and role.silent_s > STUCK_S:
-                    failed += 1
+                    badly = True
                     log.error("%s is stuck, silent for %.1f s; killing it", role.name, role.silent_s)
                     role.bury()
             left = [role for role in left if role.process is not None]
         for role in left:
-            failed += 1
+            badly = True
             waited = "" if self._hurried else f" within {time.monotonic() - began:.1f} s"
+            # Who asks twice knows that what is under way is dropped; what was decoded is in the books all the same.
+            self.killed += (role.name,) if role.connected and not self._hurried else ()
             log.error("%s did not stop%s; killing it", role.name, waited)
             role.bury()
-        return failed
+        return badly
 
     def __enter__(self) -> Supervisor:
         return self

@@ -246,6 +246,104 @@ def test_a_run_that_lost_records_while_it_stopped_ends_with_an_error(
         supervisor = Supervisor(small_feed.config, signals=signals)
         asking = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
         asking.start()
-        with pytest.raises(FeedError, match="at least 3 records"):
+        with pytest.raises(FeedError, match="but 3 records"):
             supervisor.run()
         asking.join()
+
+
+def held(feed: Supervisor, market: Market) -> tuple[int, int]:
+    """Return how many trades the receiver has decoded, and how many are applied."""
+    return feed.generation.open_control().receiver_counters(0).published, market.status().applied
+
+
+def test_what_a_receiver_that_is_killed_in_a_stop_still_held_is_counted_exactly(
+    small_feed: Supervisor, exchange: Exchange, feed_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with openbell.attach(feed_name) as market:
+        received = press(small_feed, market, exchange)
+        os.kill(receiver_of(market), signal.SIGKILL)
+        lost = small_feed.drain()
+        assert lost == received - market.status().applied > 0
+        assert small_feed.killed == ("receiver-0",)
+    assert f"{lost} records were received and not published, 0 published and not applied" in caplog.text
+    assert "receiver-0 was killed while it was connected" in caplog.text
+
+
+def test_what_was_lost_with_a_receiver_before_is_not_lost_in_the_stop(
+    small_feed: Supervisor, exchange: Exchange, feed_name: str
+) -> None:
+    with openbell.attach(feed_name) as market:
+        press(small_feed, market, exchange)
+        (worker,) = small_feed._workers
+        assert worker.process is not None
+        os.kill(receiver_of(market), signal.SIGKILL)
+        os.kill(worker.process.pid, signal.SIGCONT)
+        small_feed.poll(1.0)
+        await_live(small_feed, market)
+        before = held(small_feed, market)
+        assert before[0] > before[1]
+        press(small_feed, market, exchange)
+        os.kill(receiver_of(market), signal.SIGKILL)
+        lost = small_feed.drain()
+        after = held(small_feed, market)
+        assert lost == (after[0] - before[0]) - (after[1] - before[1]) > 0
+
+
+def test_who_asks_twice_is_told_exactly_what_that_cost(
+    small_feed: Supervisor, exchange: Exchange, feed_name: str
+) -> None:
+    with openbell.attach(feed_name) as market:
+        received = press(small_feed, market, exchange)
+        small_feed._signals.count = 2
+        assert small_feed.drain() == received - market.status().applied > 64
+        assert small_feed.killed == ()
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_who_asks_twice_and_loses_nothing_is_not_told_otherwise(
+    connected: bool, exchange: Exchange, feed_name: str
+) -> None:
+    source = Source(
+        vendor="binance", symbols=("btcusdt", "ethusdt"), url=f"ws://127.0.0.1:{exchange.port * connected or 1}"
+    )
+    config = Config(feed=Feed(name=feed_name, ring_capacity=64, symbols_capacity=64), sources=(source,))
+    with Supervisor(config) as supervisor:
+        supervisor.start()
+        with openbell.attach(feed_name) as market:
+            if connected:
+                await_live(supervisor, market)
+                exchange.trade(100)
+                await_applied(supervisor, market, 100)
+            os.kill(receiver_of(market), signal.SIGSTOP)
+            supervisor._signals.count = 2
+            assert (supervisor.drain(), supervisor.killed) == (0, ())
+
+
+def test_a_receiver_that_has_to_be_killed_while_it_is_connected_is_no_orderly_stop(
+    exchange: Exchange, feed_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openbell.supervisor.RECEIVERS_STOP_S", 0.5)
+    source = Source(vendor="binance", symbols=("btcusdt", "ethusdt"), url=f"ws://127.0.0.1:{exchange.port}")
+    config = Config(feed=Feed(name=feed_name, ring_capacity=64, symbols_capacity=64), sources=(source,))
+    supervisor = Supervisor(config)
+
+    def stop_it() -> None:
+        with openbell.attach(feed_name) as market:
+            await_connected(market)
+            os.kill(receiver_of(market), signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def start_and_stop() -> None:
+        Supervisor.start(supervisor)
+        threading.Thread(target=stop_it).start()
+
+    monkeypatch.setattr(supervisor, "start", start_and_stop)
+    with pytest.raises(FeedError, match="but receiver-0 was killed, and what it had read and not decoded is unknown"):
+        supervisor.run()
+
+
+def await_connected(market: Market) -> None:
+    deadline = time.monotonic() + 10
+    while market.status().connections[0].state is not ConnectionState.LIVE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -16,7 +16,7 @@ def run(config_file: Path, check: bool, quiet: bool) -> int:
 
     Logs to stderr. Look at it from elsewhere with `openbell status` and `openbell snapshot`. Stopped by a signal it
     applies all that it received, leaves nothing behind, and exits with status 0: that is its normal end. Exit status 1
-    if the feed had to end by itself, or if records were lost while it stopped.
+    if the feed had to end by itself, or if records were lost, or a receiver had to be killed, while it stopped.
     """
     import logging
 

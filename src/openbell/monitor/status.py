@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from openbell.core import ring, snapshot, words
+from openbell.core import ring, words
 from openbell.memory.names import ring_name
 from openbell.memory.segment import Kind
+from openbell.monitor.books import feed_rows
 from openbell.monitor.control import CONNECTIONS_MAX, ConnectionState, Control, FeedState, ProcessState
 from openbell.monitor.histogram import Histogram
 from openbell.reasons import Reason, is_ignored, is_invalid
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 SILENT_NS = 1_000_000_000
 """Without a heartbeat for so long, a process is dead, stopped or stuck; hearts beat five times a second or more."""
-_TRADES = [name for name, _ in snapshot.COLUMNS].index("trades")
-_GAPS = [name for name, _ in snapshot.COLUMNS].index("gaps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def read_status(feed: str, generation: Generation, reader: SnapshotReader, symbo
         for receiver in range(control.receivers)
         for worker in range(control.workers)
     )
-    bookkeeping, gaps = _feed_rows(reader)
+    bookkeeping, gaps = feed_rows(reader)
     counters = [control.receiver_counters(index) for index in range(control.receivers)]
     reasons: Counter[int] = Counter()
     for block in counters:
@@ -190,17 +189,6 @@ def _ring(generation: Generation, receiver: int, worker: int) -> RingStatus:
     at = ring.positions(generation.open(ring_name(receiver, worker), Kind.RING))
     # Applied may have moved past the head that was read before it.
     return RingStatus(receiver, worker, at["capacity"], max(at["head"], at["applied"]), at["applied"])
-
-
-def _feed_rows(reader: SnapshotReader) -> tuple[int, int]:
-    """Return how many records concerned no symbol (PAD, GAP, STATUS), and how many of them were gaps."""
-    from array import array
-
-    rows = array("q", (snapshot.feed_row(reader.data_rows, worker) for worker in range(reader.workers)))
-    width = len(rows)
-    copy = array("Q", bytes(8 * len(snapshot.COLUMNS) * width))
-    reader.copy_rows(rows, copy)
-    return sum(copy[_TRADES * width : (_TRADES + 1) * width]), sum(copy[_GAPS * width : (_GAPS + 1) * width])
 
 
 def _processes(control: Control, now: int) -> tuple[ProcessStatus, ...]:
