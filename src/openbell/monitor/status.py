@@ -80,8 +80,8 @@ class Status:
     frames, bytes : int
         WebSocket frames and their payload bytes received.
     events : int
-        Events decoded: `published` + `invalid` + `ignored` + `lost`, and what a receiver that was killed had decoded
-        and not yet published.
+        Events decoded: `published` + `invalid` + `ignored` + `lost`, and what is decoded and not yet published: in a
+        read that still goes on, in a side queue beside a full ring, or with a receiver that was killed.
     published, applied : int
         Market-data records given to the workers, and those in the snapshot: from the positions of the rings, which no
         crash can bend. (A record that tells a gap counts as published until it is applied.)
