@@ -278,11 +278,17 @@ def test_what_was_lost_with_a_receiver_before_is_not_lost_in_the_stop(
         assert worker.process is not None
         os.kill(receiver_of(market), signal.SIGKILL)
         os.kill(worker.process.pid, signal.SIGCONT)
-        small_feed.poll(1.0)
+        deadline = time.monotonic() + 10
+        while len(exchange.subscribed) < 2:
+            assert time.monotonic() < deadline
+            small_feed.poll(0.01)
         await_live(small_feed, market)
         before = held(small_feed, market)
         assert before[0] > before[1]
         press(small_feed, market, exchange)
+        while held(small_feed, market)[0] <= before[0] + 64:
+            assert time.monotonic() < deadline + 10
+            small_feed.poll(0.01)
         os.kill(receiver_of(market), signal.SIGKILL)
         lost = small_feed.drain()
         after = held(small_feed, market)
