@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from openbell.receiver.dial import Dialer
 from openbell.receiver.redact import Redactor
 from openbell.secret import Secret
 from openbell.vendors import Control, Ignore, Refusal, Route, Vendor, check, create
+
+log = logging.getLogger("openbell.recorder")
 
 _FLUSH_S = 1.0
 
@@ -93,6 +96,7 @@ class _Recorder(WSListener):
         self._done = done
         self._redactor = Redactor(vendor)
         self._fragments = bytearray()
+        self._told = False
         self.recording = Recording()
         self.failure: OpenBellError | None = None
 
@@ -131,7 +135,19 @@ class _Recorder(WSListener):
             self._done.set()
 
     def _is_control(self, payload: bytes) -> bool:
-        control = self._vendor.control(payload)
+        try:
+            control = self._vendor.control(payload)
+        except Exception as error:  # noqa: BLE001 - somebody else's code; the market must not be lost to it
+            if not self._told:
+                self._told = True
+                said = self._redactor.quoted(str(error))
+                log.error(
+                    "%s.control raised %s: %s; such messages are recorded as market data, and this is said once",
+                    type(self._vendor).__name__,
+                    type(error).__name__,
+                    said,
+                )
+            return False
         if control is None:
             return False
         self.recording.control += 1

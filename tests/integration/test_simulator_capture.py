@@ -35,6 +35,8 @@ from openbell.errors import CaptureError, ConfigError
 from openbell.receiver.dial import DialError
 from openbell.recorder import Recording, record
 from openbell.simulator import Simulator, SimulatorOptions, a_shares
+from openbell.vendors import Control
+from openbell.vendors.binance import Binance
 
 
 async def subscribe(connection: Any, streams: list[str], number: int = 1) -> None:
@@ -356,6 +358,39 @@ def test_a_refusal_that_quotes_a_stream_is_not_taken_for_market_data(tmp_path: P
     recording = asyncio.run(scenario())
     assert (recording.messages, recording.control) == (1, 1)
     assert recording.refusals == ["2: 'unknown stream testusdt@trade'"]
+
+
+class Clumsy(Binance):
+    """A vendor that did not expect to be asked about the market."""
+
+    def control(self, payload: bytes) -> Control | None:
+        if b'"e":"trade"' in payload:
+            raise KeyError("this vendor's own mistake")
+        return super().control(payload)
+
+
+def test_a_vendor_that_chokes_on_market_data_does_not_keep_it_from_being_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("openbell.recorder.create", Clumsy)
+
+    async def talk(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send('{"result":null,"id":1}')
+        for price in range(1, 4):
+            trade = {"stream": "testusdt@trade", "data": {"e": "trade", "s": "TESTUSDT", "p": str(price), "q": "1"}}
+            await connection.send(json.dumps(trade, separators=(",", ":")))
+
+    async def scenario() -> Recording:
+        async with serve(talk, "127.0.0.1", 0) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            source = Source(vendor="binance", url=f"ws://127.0.0.1:{port}/stream", symbols=("TESTUSDT",))
+            return await asyncio.wait_for(record(source, tmp_path / "a"), 20)
+
+    recording = asyncio.run(scenario())
+    assert (recording.messages, recording.control) == (3, 1)
+    (said,) = [each.getMessage() for each in caplog.records if each.name == "openbell.recorder"]
+    assert "Clumsy.control raised KeyError" in said
 
 
 def test_fragments_are_put_together_and_what_is_no_document_is_left_out(tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ class Vendor(ABC):
     def control(self, payload: bytes) -> Control | None:
         """Say what `payload` means for the connection, or None if it is not about the connection.
 
-        Called for messages that no route took at once, whatever they contain; must not raise.
+        Called for messages that no route took at once, whatever they contain, and for every message when a vendor is
+        recorded: it must return None for market data, and must not raise.
         """
 
     def display_url(self) -> str:
