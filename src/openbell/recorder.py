@@ -184,7 +184,7 @@ async def record(
     seconds, messages : float, int, optional
         End after this long, or this many messages; without either, when stopped or disconnected.
     stop : asyncio.Event, optional
-        Set it to end the recording in order.
+        Set it to end the recording in order; before the connection is there, without a file.
     overwrite : bool
         Replace an existing file.
     insecure : bool
@@ -219,7 +219,12 @@ async def record(
     with CaptureWriter(path, overwrite=overwrite) as writer:
         recorder = _Recorder(vendor, writer, messages, done)
         recording = recorder.recording
-        transport, _ = await Dialer(vendor.source, vendor, Redactor(vendor)).open(lambda: recorder)
+        dialling = asyncio.create_task(Dialer(vendor.source, vendor, Redactor(vendor)).open(lambda: recorder))
+        if stop is not None and await _before(stop, dialling):
+            # Not even connected: there is nothing to keep, and a file that is to be overwritten stays.
+            writer.abandon()
+            return recording
+        transport, _ = await dialling
         started = time.monotonic()
         asking = asyncio.create_task(_ask(vendor, transport))
         stopping = asyncio.create_task(stop.wait()) if stop is not None else None
@@ -249,6 +254,19 @@ async def record(
         if recorder.failure is not None:
             raise recorder.failure
     return recording
+
+
+async def _before(stop: asyncio.Event, dialling: asyncio.Task[tuple[WSTransport, WSListener]]) -> bool:
+    """Wait for the connection; return True, and give it up, if asked to stop before it is there."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({dialling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not dialling.done():
+            dialling.cancel()
+            await asyncio.gather(dialling, return_exceptions=True)
+    return dialling.cancelled()
 
 
 def _count(recording: Recording, writer: CaptureWriter, started: float) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -199,6 +200,23 @@ def test_what_is_recorded_can_be_played(config: Path, tmp_path: Path) -> None:
     played = run("demo", "--capture", str(capture), "--speed", "max", "--json")
     assert played.returncode == 0, played.stderr
     assert last_object(played.stdout)["applied"] == 500
+
+
+def test_a_recording_can_be_interrupted_before_the_vendor_answers(tmp_path: Path) -> None:
+    capture = tmp_path / "old.capture"
+    capture.write_text("1 {}\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}/"
+        with started("record", url, str(capture), "--overwrite", "--json") as recording:
+            connection, _ = silent.accept()
+            with connection:
+                assert connection.recv(4) == b"GET "
+                recording.send(signal.SIGINT)
+                assert recording.end(timeout_s=4.0) == 130
+                assert last_object(recording.out)["ended"] == "stopped"
+                assert "Traceback" not in recording.err
+    assert [path.name for path in tmp_path.iterdir()] == ["old.capture"]
+    assert capture.read_text() == "1 {}\n"
 
 
 def test_a_recording_that_falls_short_of_its_limit_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,8 @@ def record(
     """Record what a vendor sends into FILE, gzipped if it ends in .gz, for `openbell demo --capture` and `simulate`.
 
     FEED.toml is subscribed as its feed would be; a URL is only listened to. Ends at its limits, at Ctrl-C, or when
-    the other side disconnects: a recording has no gaps. Exit status 1 if it fell short of a limit or got nothing.
+    the other side disconnects: a recording has no gaps. Exit status 1 if it fell short of a limit or got nothing, 130
+    if that was because of Ctrl-C.
     """
     from openbell.recorder import run
 
@@ -60,7 +61,7 @@ def record(
         }
     )
     limited = seconds is not None or messages is not None
-    if recording.ended == "stopped" and limited:
+    if recording.ended == "stopped" and (limited or not recording.messages):
         return INTERRUPTED
     return FAILED if not recording.messages or (recording.ended == "disconnected" and limited) else OK
 
