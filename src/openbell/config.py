@@ -27,7 +27,12 @@ SYMBOL_BYTES_MAX: Final = 31
 
 _FEED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Words under which people write a credential down, alone or behind another: api_key, X-Access-Token, clientSecret.
-_CREDENTIALS = ("token", "key", "secret", "password", "passphrase", "auth", "authorization", "jwt", "signature")
+_CREDENTIALS = (
+    *("token", "key", "secret", "password", "passwd", "passphrase", "passcode", "auth", "authorization", "jwt"),
+    *("signature", "credential", "credentials"),
+)
+_SHORT_CREDENTIALS = frozenset(("pass", "pwd", "sig", "sign"))
+"""Words of a key on their own: `compass` and `design` end in them, too."""
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -274,7 +279,11 @@ def symbol_fault(symbol: str, prefix: str = "") -> str | None:
 
 def is_credential(key: str) -> bool:
     """Return whether `key` is one under which people write a credential down; none is ever accepted."""
-    return re.sub("[^a-z]", "", key.lower()).endswith(_CREDENTIALS)
+    if re.sub("[^a-z]", "", key.lower()).endswith(_CREDENTIALS):
+        return True
+    # Its last word: apiPass, api_pass and API-PASS are written as two.
+    words = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", key).lower())
+    return bool(words) and words[-1] in _SHORT_CREDENTIALS
 
 
 def is_loopback(host: str | None) -> bool:

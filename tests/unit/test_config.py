@@ -263,6 +263,16 @@ def test_a_mistake_is_explained_with_its_place(tmp_path: Path, text: str, expect
         "client_secret",
         "passphrase",
         "Authorization",
+        "credential",
+        "credentials",
+        "passwd",
+        "pwd",
+        "pass",
+        "sig",
+        "user_pwd",
+        "apiPass",
+        "API-PASS",
+        "sig2",
     ],
 )
 def test_a_credential_is_refused_by_every_name_that_people_give_it(tmp_path: Path, key: str) -> None:
@@ -274,6 +284,8 @@ def test_a_credential_is_refused_by_every_name_that_people_give_it(tmp_path: Pat
 
 def test_an_address_may_have_a_query_that_holds_no_credential() -> None:
     assert Source(vendor="binance", symbols=("A",), url="wss://h.example/ws?region=hk&timeUnit=ms").url is not None
+    innocent = "compass=1&bypass=1&design=1&signal=1&passenger=1&monkeys=1&sigma=1"
+    assert Source(vendor="binance", symbols=("A",), url=f"wss://h.example/ws?{innocent}").url is not None
 
 
 @pytest.mark.parametrize(
