@@ -291,18 +291,3 @@ def test_whatever_happens_what_is_taken_and_what_is_lost_are_together_all_that_c
     by_reason = gaps(found)
     assert by_reason.count((GapReason.DISCONNECT, -1)) == told
     assert sum(count for reason, count in by_reason if reason == GapReason.OVERFLOW) == lost
-
-
-def test_what_is_abandoned_is_lost_counted_and_leaves_the_books_balanced(tmp_path: Path) -> None:
-    receiver = Receiver(tmp_path, shards=1, capacity=8)
-    receiver.send(ticks(0, 20))
-    receiver.listener.publish_gap(GapReason.DISCONNECT, -1)
-    assert receiver.listener.pending == 13
-    assert receiver.listener.abandon() == 12
-    assert (receiver.listener.pending, receiver.listener.drain(), receiver.listener.abandon()) == (0, 0, 0)
-    assert receiver.counter(C_RECORDS) == receiver.listener.records_published == 8
-    assert receiver.counter(C_LOST) == 12
-    assert receiver.counted() == {Reason.SIDE_QUEUE_FULL: 12}
-    assert receiver.counter(C_EVENTS) == 20
-    assert receiver.balanced()
-    assert numbers(receiver.records()) == list(range(8))
