@@ -224,6 +224,20 @@ def test_an_interrupt_while_modules_are_loaded_ends_quietly(moment: str) -> None
     assert done.stdout in ("", "struck\n")
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["no-such-verb"]])
+def test_an_interrupt_after_the_end_does_not_change_the_exit_status(arguments: list[str]) -> None:
+    program = (
+        "import atexit, os, sys\nfrom openbell.cli import main\n"
+        "class Late:\n    def __del__(self, kill=os.kill, pid=os.getpid()):\n        kill(pid, 2)\n"
+        "late = Late()\natexit.register(os.kill, os.getpid(), 2)\nsys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == (0 if arguments == ["--version"] else 2), done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
     program = (
         "import signal\nfrom openbell.cli import interrupt\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"

@@ -27,4 +27,10 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     except KeyboardInterrupt:
         # Before `leave_at_once` was in charge.
         return 130
-    return run(arguments)
+    try:
+        return run(arguments)
+    finally:
+        if arguments is None:
+            from openbell.cli.interrupt import leave_in_peace
+
+            leave_in_peace()

@@ -1,4 +1,4 @@
-"""Ctrl-C before a command has anything to end in order."""
+"""Ctrl-C before a command has anything to end in order, and after it has ended."""
 
 import os
 import signal
@@ -16,6 +16,11 @@ def leave_at_once() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Otherwise it is ignored, as in a background job of a shell: then that stays so.
         signal.signal(signal.SIGINT, _leave)
+
+
+def leave_in_peace() -> None:
+    """Have SIGINT ignored: the command is done, and its exit status is not to be lost while the interpreter ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
