@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
+from openbell.cli import main
 from openbell.demo import Result
 from openbell.monitor.control import FeedState
 from openbell.monitor.histogram import Histogram
@@ -38,6 +40,8 @@ STATUS = Status(
     side_queue_peak=0,
     latency=Histogram(),
 )
+SILENT = dataclasses.replace(STATUS, applied=0, invalid=0, ignored=0)
+WRONG = Verdict(rows=3, columns=22, wrong=1, first=(Difference("600519.SH", "last", 1.5, 1.25),))
 RESULT = Result(market="cn", symbols=3, sent=100, status=STATUS, verdict=RIGHT, seconds=2.0, interrupted=False)
 
 
@@ -74,13 +78,14 @@ def test_one_event_too_few_or_too_many_is_a_failure(count: int, lost: int) -> No
 
 
 def test_a_demonstration_of_nothing_proves_nothing() -> None:
-    silent = dataclasses.replace(STATUS, applied=0, invalid=0, ignored=0)
-    assert not dataclasses.replace(RESULT, sent=0, status=silent).ok
+    nothing = dataclasses.replace(RESULT, sent=0, status=SILENT)
+    assert not nothing.ok
+    assert nothing.lines()[-1] == "NOT OK"
+    assert dataclasses.replace(nothing, interrupted=True).lines()[-1].startswith("no verdict: ")
 
 
 def test_a_snapshot_that_differs_is_a_failure_and_the_first_differences_are_shown() -> None:
-    wrong = Verdict(rows=3, columns=22, wrong=1, first=(Difference("600519.SH", "last", 1.5, 1.25),))
-    result = dataclasses.replace(RESULT, verdict=wrong)
+    result = dataclasses.replace(RESULT, verdict=WRONG)
     assert not result.ok
     assert "  600519.SH last: expected 1.5, found 1.25" in result.lines()
 
@@ -101,3 +106,32 @@ def test_no_time_is_no_rate() -> None:
 
 def test_what_programs_get_is_json() -> None:
     assert json.loads(json.dumps(RESULT.to_json(), allow_nan=False))["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("change", "interrupted", "status"),
+    [
+        ({}, False, 0),
+        ({}, True, 130),
+        ({"sent": 101}, False, 1),
+        ({"sent": 101}, True, 1),
+        ({"verdict": WRONG}, True, 1),
+        ({"sent": 0, "status": SILENT}, False, 1),
+        ({"sent": 0, "status": SILENT}, True, 130),
+    ],
+    ids=[
+        "ok",
+        "cut short",
+        "lost",
+        "cut short and lost",
+        "cut short and wrong",
+        "nothing sent",
+        "cut short before that",
+    ],
+)
+def test_the_exit_status_of_a_demonstration_tells_a_bad_verdict_before_an_interrupt(
+    change: dict[str, Any], interrupted: bool, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = dataclasses.replace(RESULT, interrupted=interrupted, **change)
+    monkeypatch.setattr("openbell.demo.run_demo", lambda *arguments: result)
+    assert main(["demo", "--json"]) == status

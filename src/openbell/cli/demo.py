@@ -50,8 +50,8 @@ def demo(
     """Run an exchange in a box and a whole feed, show it live, and compare the snapshot with the truth.
 
     Ends with a verdict: every event sent is accounted for, and the snapshot equals the simulator's oracle on every
-    row and column. Exit status 0 if so, 1 if not. Ctrl-C ends the market early, with the verdict so far; once more
-    aborts.
+    row and column. Exit status 0 if so, 1 if not. Ctrl-C ends the market early, with the verdict so far: exit status
+    130 unless that is a bad one; once more aborts.
     """
     import tempfile
 
@@ -87,7 +87,7 @@ def demo(
     for line in result.lines():
         output.say(line)
     output.result(result.to_json())
-    if result.interrupted:
+    if result.interrupted and not result.broken:
         return INTERRUPTED
     return OK if result.ok else FAILED
 

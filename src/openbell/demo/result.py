@@ -46,7 +46,12 @@ class Result:
     @property
     def ok(self) -> bool:
         """Whether something was sent, nothing was lost, and the snapshot is what it must be."""
-        return self.sent > 0 and self.lost == 0 and self.verdict.matches
+        return self.sent > 0 and not self.broken
+
+    @property
+    def broken(self) -> bool:
+        """Whether something was lost or counted twice, or the snapshot is not what it must be."""
+        return self.lost != 0 or not self.verdict.matches
 
     def to_json(self) -> dict[str, object]:
         """Return the result for a program."""
@@ -86,5 +91,8 @@ class Result:
             told.append(f"snapshot: {verdict.wrong:,} values are not what the oracle says; the first:")
             told += [f"  {difference}" for difference in verdict.first]
         told.append(f"lost: {self.lost:,}")
-        told.append(("OK" if self.ok else "NOT OK") + (" (so far: it was interrupted)" if self.interrupted else ""))
+        if self.interrupted and not self.sent and not self.broken:
+            told.append("no verdict: it was interrupted before anything was sent")
+        else:
+            told.append(("OK" if self.ok else "NOT OK") + (" (so far: it was interrupted)" if self.interrupted else ""))
         return told
