@@ -59,7 +59,7 @@ class FeedState(IntEnum):
 
 
 class ProcessState(IntEnum):
-    """What a process is doing. It is written by the process itself, but for CRASHED and STOPPED: by the supervisor."""
+    """What a process is doing. It is written by the process itself; while there is none, by the supervisor."""
 
     UNUSED = 0
     STARTING = 1
@@ -154,7 +154,8 @@ class ProcessSlot(Block):
     """What the supervisor and a process say about that process.
 
     The process writes `pid`, `state`, `heartbeat_ns` and `started_ns` (both CLOCK_MONOTONIC); the supervisor
-    writes `restarts`, `exit_status` (negative: the signal that killed it) and, once it is dead, `state`.
+    writes `restarts`, `exit_status` (negative: the signal that killed it), `pid` as it starts it, and, while it is
+    dead, `state`.
     """
 
     pid = Word(0)
