@@ -145,6 +145,8 @@ class Supervisor:
         directory = self._lock.path.parent
         if removed := generations.reclaim(self._lock):
             log.warning("feed %s: removed what %d killed run(s) left behind", name, removed)
+        if names := generations.reclaim_one_time_feeds():
+            log.info("removed what killed demonstrations left behind: %s", ", ".join(names))
         self._generation = Generation.create(directory, self.shape, self.config.to_json(), self._keys())
         control = self._generation.open_control(writable=True)
         control.supervisor.begin(os.getpid())

@@ -17,6 +17,7 @@ from command_line import Command, last_object, run, started
 import openbell
 from openbell.errors import OpenBellError
 from openbell.market import Market
+from openbell.memory.locks import RoleLock
 
 KEYS = [
     *("universe", "symbols", "sent", "received", "applied", "invalid", "ignored", "lost", "snapshot_matches"),
@@ -217,6 +218,37 @@ def test_a_killed_demonstration_takes_all_its_processes_along(feed_name: str) ->
     # A killed supervisor cannot clear up; the next one of the same name does.
     result = play("--seconds", "0.2", "--symbols", "10", "--name", feed_name)
     assert result["ok"]
+
+
+def test_what_a_killed_demonstration_leaves_is_removed_by_the_next(runtime_dir: Path, scratch: Path) -> None:
+    with started("demo", "--seconds", "60", "--symbols", "300", "--json") as running:
+        name = f"demo-{running.process.pid}"
+        with attached(running, name) as market:
+            children = [simulator_of(running.process.pid), *(each.pid for each in market.status().processes)]
+        running.send(signal.SIGKILL)
+        running.end()
+    deadline = time.monotonic() + 3.0
+    while any(Path(f"/proc/{pid}").exists() for pid in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [path.name for path in runtime_dir.iterdir()] == [name]
+    assert len(list(scratch.iterdir())) == 1
+    play("--seconds", "0.2", "--symbols", "10")
+    assert list(runtime_dir.iterdir()) == list(scratch.iterdir()) == []
+
+
+def test_temporary_files_that_may_be_somebodys_are_left_alone(scratch: Path) -> None:
+    alive, starting, foreign, open_to_all = (scratch / f"openbell-demo-{name}" for name in ("a", "b", "c", "d"))
+    for directory in (alive, starting, foreign, open_to_all):
+        directory.mkdir(mode=0o700)
+    (starting / "lock").touch()
+    (open_to_all / "lock").write_text("1 1\n")
+    open_to_all.chmod(0o755)
+    (scratch / "openbell-demo-link").symlink_to(foreign)
+    with RoleLock(alive / "lock"):
+        play("--seconds", "0.2", "--symbols", "10")
+    left = ["openbell-demo-a", "openbell-demo-b", "openbell-demo-c", "openbell-demo-d", "openbell-demo-link"]
+    assert sorted(path.name for path in scratch.iterdir()) == left
 
 
 def test_a_capture_without_market_data_is_said_in_the_simulators_own_words(tmp_path: Path) -> None:

@@ -123,6 +123,33 @@ def test_what_a_killed_run_left_is_marked_dead_and_removed(lock: RoleLock) -> No
     left.close()
 
 
+def test_dead_feeds_that_nobody_will_start_again_are_removed_and_no_others(
+    runtime_dir: Path, lock: RoleLock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def left_by_a_killed_feed(name: str) -> Path:
+        held = generations.claim(name)
+        Generation.create(held.path.parent, SMALL, b"{}").close()
+        held.release()
+        return held.path.parent
+
+    dead = left_by_a_killed_feed("demo-1")
+    others = [left_by_a_killed_feed(name) for name in ("demo-2", "demo-3", "demo-hk", "cn")]
+    (runtime_dir / "demo-4").symlink_to(others[2])
+    (runtime_dir / "demo-5").write_text("")
+    with RoleLock(others[0] / "lock"), RoleLock(others[1] / "worker-0.lock"):
+        assert generations.reclaim_one_time_feeds() == ["demo-1"]
+    assert not dead.exists()
+    assert all(len(runtime.generations(directory)) == 1 for directory in others), "alive, or not ours to judge"
+    (runtime_dir / "demo-4").unlink()
+    (runtime_dir / "demo-5").unlink()
+    assert sorted(generations.reclaim_one_time_feeds()) == ["demo-2", "demo-3"]
+    for directory in others[2:]:
+        again = generations.claim(directory.name)
+        generations.reclaim(again)
+        again.release(remove=True)
+        runtime.remove_if_empty(directory)
+
+
 def test_reclaiming_wakes_those_who_sleep_on_a_bell(lock: RoleLock) -> None:
     left = Generation.create(lock.path.parent, SMALL, b"{}")
     bell = left.open_control().worker_bell(1)

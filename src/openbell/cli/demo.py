@@ -53,10 +53,9 @@ def demo(
     row and column. Exit status 0 if so, 1 if not. Ctrl-C ends the market early, with the verdict so far: exit status
     130 unless that is a bad one; once more aborts.
     """
-    import tempfile
-
     from openbell.cli.view import choose_view
     from openbell.demo import Aborted, DemoOptions, run_demo
+    from openbell.demo.scratch import scratch
     from openbell.errors import OpenBellError
     from openbell.signals import StopSignals
     from openbell.simulator import parse_speed
@@ -73,7 +72,7 @@ def demo(
         rate=rate,
         **({"name": name} if name else {}),
     )
-    with StopSignals() as signals, tempfile.NamedTemporaryFile(prefix="openbell-demo-", suffix=".log") as log:
+    with StopSignals() as signals, scratch() as directory, (directory / "log").open("w+b") as log:
         try:
             result = run_demo(options, choose_view(output), signals, log)
         except Aborted:

@@ -63,7 +63,7 @@ def run_demo(options: DemoOptions, view: View, signals: StopSignals, log_file: I
     signals : StopSignals
         Entered by the caller. The first signal ends the market, with the verdict so far; the second aborts.
     log_file : file
-        Named; takes what the processes print.
+        Named; takes what the processes print. Other files of the demonstration go beside it.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def run_demo(options: DemoOptions, view: View, signals: StopSignals, log_file: I
         The feed cannot be started.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="openbell-demo-") as scratch,
+        tempfile.TemporaryDirectory(dir=Path(log_file.name).parent) as scratch,
         contextlib.closing(view),
         Exchange(
             options.simulator_arguments(Path(scratch, "oracle.json"), Path(scratch, "lists.json")), log_file

@@ -6,6 +6,7 @@ goes on where its predecessor was.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING
 from openbell.core import ring, snapshot, symbols
 from openbell.errors import FeedError, FeedNotFound, NoSpace
 from openbell.memory import runtime
-from openbell.memory.locks import RoleLock
-from openbell.memory.names import CONFIG, SUPERVISOR_LOCK, SYMBOLS_LOCK, ring_name
+from openbell.memory.locks import RoleLock, is_held
+from openbell.memory.names import CONFIG, ONE_TIME_FEED, SUPERVISOR_LOCK, SYMBOLS_LOCK, ring_name
 from openbell.memory.segment import HEADER_BYTES, LAYOUT_VERSION, NO_ROOM, Kind, Segment, layout_version, mark_file_dead
 from openbell.memory.space import free_bytes
 from openbell.monitor import control
@@ -24,6 +25,8 @@ from openbell.monitor.control import Control
 
 if TYPE_CHECKING:
     from openbell.memory.shape import Shape
+
+log = logging.getLogger("openbell.memory")
 
 SURVIVOR_PATIENCE_S = 3.0
 """How long a start waits for processes of a killed supervisor, which notice within 2 s."""
@@ -49,11 +52,11 @@ def claim(feed: str) -> RoleLock:
         return lock
 
 
-def reclaim(lock: RoleLock) -> int:
+def reclaim(lock: RoleLock, patience_s: float = SURVIVOR_PATIENCE_S) -> int:
     """Remove what dead runs of a feed left behind. The feed's `lock` is held.
 
-    Waits for processes that outlive their killed supervisor. What they have mapped is marked DEAD and its waiters are
-    woken before it is unlinked.
+    Waits `patience_s` for processes that outlive their killed supervisor. What they have mapped is marked DEAD and its
+    waiters are woken before it is unlinked.
 
     Returns
     -------
@@ -63,12 +66,12 @@ def reclaim(lock: RoleLock) -> int:
     Raises
     ------
     FeedAlreadyRunning
-        A process of an earlier run is still alive after `SURVIVOR_PATIENCE_S`; the message names its pid.
+        A process of an earlier run is still alive after that; the message names its pid.
     FeedError
         Something is in the way that no feed has put there.
     """
     directory = lock.path.parent
-    deadline = time.monotonic() + SURVIVOR_PATIENCE_S
+    deadline = time.monotonic() + patience_s
     for path in sorted(directory.glob("*.lock")):
         role = RoleLock(path)
         role.acquire(max(0.0, deadline - time.monotonic()))
@@ -78,6 +81,34 @@ def reclaim(lock: RoleLock) -> int:
     for number in numbers:
         _remove(directory / str(number))
     return len(numbers)
+
+
+def reclaim_one_time_feeds() -> list[str]:
+    """Remove what killed feeds of this user left behind whose names nobody will use again; return these names.
+
+    Waits for nobody: one that still has a process alive is left to the next call, and so is what cannot be removed.
+    """
+    removed = []
+    for directory in runtime.root().iterdir():
+        if not ONE_TIME_FEED.fullmatch(directory.name):
+            continue
+        lock = RoleLock(directory / SUPERVISOR_LOCK)
+        try:
+            runtime.check_private(directory)
+            if is_held(lock.path):
+                continue
+            # Taken, not only looked at: a start of that very name, or another clearing up, waits for the end of this.
+            lock.acquire(0.0)
+            reclaim(lock, 0.0)
+            removed.append(directory.name)
+        except (FeedError, FileNotFoundError) as error:
+            # Somebody else's, alive after all, or gone in this instant.
+            log.debug("%s is left as it is: %s", directory, error)
+        finally:
+            if lock.held:
+                lock.release(remove=True)
+                runtime.remove_if_empty(directory)
+    return removed
 
 
 class Generation:

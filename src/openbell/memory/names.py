@@ -1,9 +1,14 @@
 """The names of files in a feed's directories, in one place."""
 
+import re
+
 SUPERVISOR_LOCK = "lock"
 CURRENT = "current"
 CONFIG = "config.json"
 SYMBOLS_LOCK = "symbols.lock"
+
+ONE_TIME_FEED = re.compile("demo-[0-9]+")
+"""Feeds named after a process: no later start takes such a name, to clear up after a killed one, but by chance."""
 
 
 def receiver_lock(index: int) -> str:
