@@ -37,6 +37,9 @@ cdef class FrameListener(WSListener):
     cdef int frames_unpublished
     cdef int frames_this_read
     cdef bint in_read
+    cdef uint64_t frames_before
+    cdef uint64_t records_here
+    cdef uint64_t records_at_read
     cdef int64_t receive_ns
     cdef bytearray _fragments
     cdef bint skipping

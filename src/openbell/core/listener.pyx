@@ -170,6 +170,7 @@ cdef class FrameListener(WSListener):
             # Once a read: a stamp per frame would hide the time that a frame waits behind others of its read.
             self.in_read = True
             self.frames_this_read = 0
+            self.records_at_read = self.counters[C_RECORDS]
             self._stamp()
         self.frames_this_read += 1
         self.counters[C_FRAMES] += 1
@@ -418,10 +419,15 @@ cdef class FrameListener(WSListener):
 
     cdef void _end_read(self) noexcept:
         self._publish()
+        if self.in_read:
+            # The block is shared by all listeners of the receiver, but during a read only this one writes to it.
+            if <uint64_t>self.frames_this_read > self.counters[C_MAX_FRAMES]:
+                self.counters[C_MAX_FRAMES] = self.frames_this_read
+            self.frames_before += <uint64_t>self.frames_this_read
+            self.records_here += self.counters[C_RECORDS] - self.records_at_read
+            self.frames_this_read = 0
         self.in_read = False
         self.counters[C_READS] += 1
-        if <uint64_t>self.frames_this_read > self.counters[C_MAX_FRAMES]:
-            self.counters[C_MAX_FRAMES] = self.frames_this_read
 
     def publish(self) -> None:
         """Show the workers everything that is in the rings."""
@@ -514,6 +520,8 @@ cdef class FrameListener(WSListener):
         self.side_first = self.side_end = 0
         self.side_lost += lost
         self.counters[C_RECORDS] -= lost
+        if not self.in_read:
+            self.records_here -= lost
         self.counters[C_LOST] += lost
         self._count(SIDE_QUEUE_FULL, lost)
         return lost
@@ -578,6 +586,11 @@ cdef class FrameListener(WSListener):
         return self.side_end - self.side_first
 
     @property
+    def frames(self) -> int:
+        """Frames that came to this listener."""
+        return self.frames_before + <uint64_t>self.frames_this_read
+
+    @property
     def records_published(self) -> int:
-        """Data records that went into rings or the side queue since the receiver started."""
-        return self.counters[C_RECORDS]
+        """Data records that this listener put into rings or the side queue."""
+        return self.records_here + (self.counters[C_RECORDS] - self.records_at_read if self.in_read else 0)
