@@ -24,6 +24,10 @@ from openbell.secret import Secret
 
 SYMBOL_BYTES_MAX: Final = 31
 """Bytes of a symbol's key, prefix included: it lies inline in the symbol table."""
+CONNECTIONS_MAX: Final = 64
+"""Connections of a feed, over all its sources: each has a block in the control segment."""
+
+Overflow = Literal["block", "conflate", "drop"]
 
 _FEED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Words under which people write a credential down, alone or behind another: api_key, X-Access-Token, clientSecret.
@@ -33,6 +37,8 @@ _CREDENTIALS = (
 )
 _SHORT_CREDENTIALS = frozenset(("pass", "pwd", "sig", "sign"))
 """Words of a key on their own: `compass` and `design` end in them, too."""
+# It travels on a command line: nothing that could pass for an option.
+_CALENDAR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,31}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -46,7 +52,7 @@ class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     workers : int
         Worker processes, 1 to 64.
     receivers : int
-        Receiver processes; 1.
+        Receiver processes, 1 to 16; the connections of all sources are dealt out to them.
     symbols_capacity : int
         Most symbols the feed can ever hold, 1 to 2**24.
     ring_capacity : int
@@ -54,16 +60,33 @@ class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     wait : str
         How a worker waits for records: ``"adaptive"``, ``"park"``, ``"yield"`` or ``"spin"``.
     overflow : str
-        What happens when a ring is full; ``"block"``: reading from the socket pauses.
+        What happens when a ring is full. ``"block"``: reading from the socket pauses; ``"conflate"``: what waits is
+        merged, per symbol; ``"drop"``: it is dropped, and counted.
+    book_levels : int
+        Levels of the order book in the snapshot, 0 to 10; 0: none beyond the best bid and ask.
+    calendar : str
+        Trading calendar by which sessions begin and end, a name of the library ``exchange_calendars`` such as
+        ``"XSHG"``; empty: none.
+    roll_minutes_before_open : int
+        How long before a session's open the rows roll over to it.
+    worker_rate_limit : int
+        Records a second that a worker applies at most, for demonstrations and tests; 0: no limit.
+    exchange_latency : bool
+        Keep a histogram of the latency from the vendor's event time to the snapshot, too.
     """
 
     name: str
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
-    receivers: Annotated[int, Meta(ge=1)] = 1
+    receivers: Annotated[int, Meta(ge=1, le=16)] = 1
     symbols_capacity: Annotated[int, Meta(ge=1, le=1 << 24)] = 16384
     ring_capacity: Annotated[int, Meta(ge=8, le=1 << 30)] = 65536
     wait: Literal["adaptive", "park", "yield", "spin"] = "adaptive"
-    overflow: Literal["block"] = "block"
+    overflow: Overflow = "block"
+    book_levels: Annotated[int, Meta(ge=0, le=10)] = 0
+    calendar: str = ""
+    roll_minutes_before_open: Annotated[int, Meta(ge=0, le=1440)] = 45
+    worker_rate_limit: Annotated[int, Meta(ge=0)] = 0
+    exchange_latency: bool = False
 
     def __post_init__(self) -> None:
         if not _FEED_NAME.fullmatch(self.name):
@@ -71,26 +94,27 @@ class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f"feed.name: {self.name!r} is not a feed name; use letters, digits, '.', '_' and '-', beginning with a "
                 "letter or a digit, at most 64 characters"
             )
-        if self.receivers != 1:
-            raise ConfigError(
-                "feed.receivers: one receiver is all that this version runs; leave the key out or write 1"
-            )
         if self.ring_capacity & (self.ring_capacity - 1):
             below = 1 << (self.ring_capacity.bit_length() - 1)
             raise ConfigError(
                 f"feed.ring_capacity: {self.ring_capacity} is not a power of two; write {below} or {below * 2}"
             )
+        if self.calendar and not _CALENDAR_NAME.fullmatch(self.calendar):
+            raise ConfigError(
+                f'feed.calendar: {self.calendar!r} is not the name of a calendar; write one such as "XSHG", "XHKG", '
+                '"XNYS" or "24/7"'
+            )
 
 
 class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The ``[source]`` table: whom to connect to, and what to ask for.
+    """A ``[[source]]`` table: whom to connect to, and what to ask for.
 
     Attributes
     ----------
     vendor : str
         ``"alltick"``, ``"binance"``, the name of an installed vendor, or ``"package.module:Class"``.
     symbols : tuple of str
-        What to subscribe to, in the vendor's spelling; duplicates are dropped.
+        What to subscribe to, in the vendor's spelling; duplicates are dropped. May be empty if `open`.
     symbols_file : str or None
         A file of more symbols, one a line, or a CSV file's first column; relative to the configuration file.
     streams : tuple of str
@@ -113,8 +137,12 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         The socket's receive buffer (SO_RCVBUF); 0: left to the system.
     max_message_bytes : int
         A larger message is refused.
+    connections : int
+        Connections to the vendor, 1 to 64; the symbols are dealt out to them.
+    overflow : str or None
+        What happens when a ring is full, for this source; None: as the feed says.
     max_streams : int or None
-        Most subscriptions on the connection; None: the vendor's own limit.
+        Most subscriptions on one connection; None: the vendor's own limit.
     min_reconnect_s : float or None
         Shortest pause before a reconnect; None: the vendor's own rule.
     """
@@ -132,19 +160,31 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     open: bool = False
     receive_buffer_bytes: Annotated[int, Meta(ge=0, le=1 << 30)] = 0
     max_message_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 10 << 20
+    connections: Annotated[int, Meta(ge=1, le=CONNECTIONS_MAX)] = 1
+    overflow: Overflow | None = None
     max_streams: Annotated[int, Meta(ge=1)] | None = None
     min_reconnect_s: Annotated[float, Meta(ge=0, le=3600)] | None = None
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "symbols", tuple(dict.fromkeys(self.symbols)))
         msgspec.structs.force_setattr(self, "streams", tuple(dict.fromkeys(self.streams)))
-        if not self.symbols:
+        if not self.symbols and not self.open:
             raise ConfigError("source.symbols: no symbol to subscribe to; list some, or name a file in symbols_file")
         if not self.streams:
             raise ConfigError('source.streams: no stream to subscribe to; write streams = ["trade"], or leave it out')
         for symbol in self.symbols:
             if fault := symbol_fault(symbol, self.prefix):
                 raise ConfigError(f"source.symbols: {symbol!r} {fault}")
+        if self.open and self.connections > 1:
+            raise ConfigError(
+                "source.connections: an open source has one connection: what was not asked for could come over any of "
+                "them, and a symbol's order would be lost; write connections = 1"
+            )
+        if self.connections > max(1, len(self.symbols)):
+            raise ConfigError(
+                f"source.connections: {self.connections} connections for {len(self.symbols)} "
+                f"symbol{'s' * (len(self.symbols) > 1)}; each must have one at least"
+            )
         if self.token_env is not None and not _VARIABLE_NAME.fullmatch(self.token_env):
             # Not shown: a token is sometimes written here by mistake.
             raise ConfigError(
@@ -198,6 +238,24 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return None
 
 
+class Change(Struct, frozen=True, array_like=True):
+    """One moment of a market's schedule.
+
+    Attributes
+    ----------
+    at_ns : int
+        When, ns since the epoch.
+    session : int
+        The session that is on from then, as ``yyyymmdd``.
+    status : int
+        A :class:`openbell.record.MarketStatus`.
+    """
+
+    at_ns: int
+    session: int
+    status: int
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A whole configuration.
 
@@ -206,24 +264,57 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     feed : Feed
         The ``[feed]`` table.
     sources : tuple of Source
-        The ``[source]`` table; exactly one in this version.
+        The ``[[source]]`` tables, at least one.
+    schedule : tuple of Change
+        Sessions by ``feed.calendar``, in order; empty until they are computed (:mod:`openbell.calendars`), and where
+        there is no calendar. No key of the file: it is how the receivers get to know it.
     notes : tuple of str
         What reading the file gave cause to say (duplicates dropped); for the user, not an error.
     """
 
     feed: Feed
     sources: tuple[Source, ...]
+    schedule: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.sources) != 1:
+        if not self.sources:
+            raise ConfigError('source: there is none; add [[source]] and vendor = "..."')
+        if self.connections > CONNECTIONS_MAX:
             raise ConfigError(
-                f"source: this version takes exactly one source, not {len(self.sources)}; run one feed for each"
+                f"source.connections: {self.connections} connections over all sources are more than the "
+                f"{CONNECTIONS_MAX} that a feed can have; run a second feed"
             )
+        if self.feed.receivers > self.connections:
+            raise ConfigError(
+                f"feed.receivers: {self.feed.receivers} receivers for {self.connections} "
+                f"connection{'s' * (self.connections > 1)}; a receiver without one has nothing to do: write "
+                f"{self.connections}, or more connections"
+            )
+        prefixes = [source.prefix for source in self.sources]
+        for source in self.sources:
+            if source.open and prefixes.count(source.prefix) > 1:
+                raise ConfigError(
+                    "source.prefix: an open source may send any symbol, also those of another source, so it needs a "
+                    f"prefix of its own; {source.prefix!r} is that of another source, too"
+                )
+
+    @property
+    def connections(self) -> int:
+        """Connections of all sources."""
+        return sum(source.connections for source in self.sources)
 
     @property
     def source(self) -> Source:
-        """The one source."""
+        """The one source.
+
+        Raises
+        ------
+        ConfigError
+            There are several.
+        """
+        if len(self.sources) > 1:
+            raise ConfigError(f"source: there are {len(self.sources)}, and this takes a configuration with one source")
         return self.sources[0]
 
     def to_json(self) -> bytes:
@@ -275,6 +366,11 @@ def symbol_fault(symbol: str, prefix: str = "") -> str | None:
     if size > SYMBOL_BYTES_MAX:
         return f"takes {size} bytes with its prefix; {SYMBOL_BYTES_MAX} is the most"
     return None
+
+
+def place(number: int, count: int) -> str:
+    """Return what begins a message about source `number` (from 1) of `count`; nothing where there is only one."""
+    return f"[[source]] {number} of {count}: " if count > 1 else ""
 
 
 def is_credential(key: str) -> bool:

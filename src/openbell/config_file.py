@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
+from msgspec import Struct
 
-from openbell.config import Config, Feed, Source, is_credential
+from openbell.config import Config, Feed, Source, is_credential, place
 from openbell.errors import ConfigError
 
 _EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]*)`(?P<bound> [<>]=? \S+)?(?:, got `(?P<got>[^`]*)`)?")
@@ -69,22 +70,32 @@ def _build(tree: dict[str, Any], directory: Path) -> Config:
     feed = tree.get("feed")
     if feed is None:
         raise ConfigError('feed: the table is missing; begin with [feed] and name = "..."')
-    source = tree.get("source")
-    if source is None:
-        raise ConfigError('source: the table is missing; add [source] and vendor = "..."')
-    if isinstance(source, list):
-        if len(source) != 1:
-            raise ConfigError(
-                f"source: this version takes exactly one source, not {len(source)}; run one feed for each"
-            )
-        source = source[0]
-    for name, table, kind, other in (("feed", feed, Feed, Source), ("source", source, Source, Feed)):
-        if not isinstance(table, dict):
-            raise ConfigError(f"{name}: must be a table; write [{name}] on a line of its own")
-        _check_keys(table, set(kind.__struct_fields__), name, set(other.__struct_fields__))
+    sources = tree.get("source")
+    if sources is None:
+        raise ConfigError('source: the table is missing; add [[source]] and vendor = "..."')
+    tables = sources if isinstance(sources, list) else [sources]
     notes: list[str] = []
-    source = _complete(source, directory, notes)
-    return Config(feed=_convert(feed, Feed, "feed"), sources=(_convert(source, Source, "source"),), notes=tuple(notes))
+    _check_table("feed", feed, Feed, Source)
+    # The sources first: whoever misspells a vendor's key reads of that, not of receivers without a connection.
+    made = [_source(table, directory, notes, place(number, len(tables))) for number, table in enumerate(tables, 1)]
+    return Config(feed=_convert(feed, Feed, "feed"), sources=tuple(made), notes=tuple(notes))
+
+
+def _source(table: Any, directory: Path, notes: list[str], where: str) -> Source:
+    try:
+        _check_table("source", table, Source, Feed)
+        said: list[str] = []
+        source: Source = _convert(_complete(table, directory, said), Source, "source")
+    except ConfigError as error:
+        raise ConfigError(f"{where}{error}") from None
+    notes += [f"{where}{note}" for note in said]
+    return source
+
+
+def _check_table(name: str, table: Any, kind: type[Struct], other: type[Struct]) -> None:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{name}: must be a table; write [{name}] on a line of its own")
+    _check_keys(table, set(kind.__struct_fields__), name, set(other.__struct_fields__))
 
 
 def _check_keys(table: Mapping[str, Any], known: set[str], where: str, elsewhere: Iterable[str] = ()) -> None:

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import ClassVar
 
+import msgspec
 import uvloop
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from openbell import config
 from openbell.capture import CaptureWriter
-from openbell.config import Source
+from openbell.config import Config, Source
 from openbell.errors import CaptureError, ConfigError, OpenBellError
 from openbell.receiver.dial import Dialer
 from openbell.receiver.redact import Redactor
@@ -308,9 +309,14 @@ def run(
     source: Source | str = target
     if not target.startswith(("ws://", "wss://")):
         loaded = config.load(target)
+        try:
+            # However many connections the feed would have: a recording has one.
+            source = msgspec.structs.replace(loaded.source, connections=1)
+        except ConfigError as error:
+            raise ConfigError(f"{target}: {error}") from None
+        feed = msgspec.structs.replace(loaded.feed, receivers=1)
         # Made here only to be refused here, with the name of the file.
-        check(loaded, target)
-        source = loaded.source
+        check(Config(feed=feed, sources=(source,)), target)
 
     async def main() -> Recording:
         stop = asyncio.Event()

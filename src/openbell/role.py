@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from openbell.core import words
 from openbell.errors import FeedError
@@ -39,11 +39,11 @@ class Role:
         name: str,
         slot: ProcessSlot,
         start: Callable[[str], Process],
-        connection: ConnectionCounters | None = None,
+        connections: Sequence[ConnectionCounters] = (),
     ) -> None:
         self.name = name
         self.slot = slot
-        self.connection = connection
+        self.connections = connections
         self.process: Process | None = None
         self.due = 0.0
         self.started = 0.0
@@ -98,9 +98,10 @@ class Role:
         self.process = None
         self.slot.exit_status = status
         self.slot.state = ProcessState.CRASHED if status else ProcessState.STOPPED
-        if self.connection is not None and self.connection.state != ConnectionState.UNUSED:
-            # Whoever would have said so is gone.
-            self.connection.set_state(ConnectionState.DOWN)
+        for connection in self.connections:
+            if connection.state != ConnectionState.UNUSED:
+                # Whoever would have said so is gone.
+                connection.set_state(ConnectionState.DOWN)
         return status
 
 

@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
+from openbell.assignment import assign
 from openbell.core import ring
 from openbell.errors import FeedError
 from openbell.lifeline import EXIT_REFUSED
@@ -30,7 +31,7 @@ from openbell.monitor.control import FeedState, ProcessState, refresh_clock_offs
 from openbell.role import Backoff, Role, describe_exit
 from openbell.signals import StopSignals, wait_readable
 from openbell.spawn import Process, arguments
-from openbell.vendors import create
+from openbell.vendors.check import create_all, symbol_keys
 
 if TYPE_CHECKING:
     from openbell.config import Config
@@ -56,7 +57,7 @@ class Supervisor:
     Parameters
     ----------
     config : Config
-        What to run. It goes to the receiver in a private file beside the shared memory; it holds no secret.
+        What to run. It goes to the receivers in a private file beside the shared memory; it holds no secret.
     signals : StopSignals, optional
         Entered by the caller, who wants to know of stop signals himself. Without it, `run` handles them.
     receivers : bool
@@ -155,7 +156,7 @@ class Supervisor:
         spinners, processors = self.shape.workers, os.cpu_count() or 1
         if self.config.feed.wait in ("spin", "yield") and spinners >= processors:
             log.warning(
-                'wait = "%s" keeps a processor busy for each of %d workers, and this machine has %d: the receiver will '
+                'wait = "%s" keeps a processor busy for each of %d workers, and this machine has %d: receivers will '
                 'starve; use "adaptive", or fewer workers',
                 self.config.feed.wait,
                 spinners,
@@ -165,13 +166,9 @@ class Supervisor:
 
     def _keys(self) -> list[bytes]:
         """Return the symbols that were asked for as they are known in the feed: a reader finds them from the start."""
-        sources = self.config.sources[: self.shape.receivers] if self._with_receivers else ()
-        vendors = [(source, create(source)) for source in sources]
-        return [
-            (source.prefix + vendor.symbol_key(symbol)).encode()
-            for source, vendor in vendors
-            for symbol in source.symbols
-        ]
+        if not self._with_receivers:
+            return []
+        return [key.encode() for key in symbol_keys(self.config, create_all(self.config))]
 
     def _make_roles(self) -> None:
         generation, feed = self.generation, self.config.feed
@@ -187,9 +184,11 @@ class Supervisor:
         for index in range(self.shape.workers):
             start = starter("openbell.worker", index, feed.wait)
             self._workers.append(Role(f"worker-{index}", control.worker(index), start))
+        assigned = assign(self.config)
         for index in range(self.shape.receivers if self._with_receivers else 0):
             start = starter("openbell.receiver", index, str(log.getEffectiveLevel()))
-            self._receivers.append(Role(f"receiver-{index}", control.receiver(index), start, control.connection(index)))
+            connections = [control.connection(each.index) for each in assigned if each.receiver == index]
+            self._receivers.append(Role(f"receiver-{index}", control.receiver(index), start, connections))
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + READY_S

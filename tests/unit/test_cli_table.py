@@ -46,7 +46,7 @@ def status_of(**changed: Any) -> Status:
         "uptime_ns": 1_000_000_000,
         "symbols": 5,
         "processes": (ProcessStatus("worker-0", 1, ProcessState.RUNNING, 0, 1, 0, 0),),
-        "connections": (ConnectionStatus("alltick", ConnectionState.LIVE, 1, 0, 0, 0, 1, 0, 5),),
+        "connections": (ConnectionStatus(0, 0, "alltick", ConnectionState.LIVE, 1, 0, 0, 0, 1, 0, 5),),
         "rings": (RingStatus(0, 0, 64, 32, 0),),
         "latency": Histogram(),
         "reasons": {},

@@ -115,7 +115,7 @@ CASES = {
     "a misspelt table": (MINIMAL.replace("[feed]", "[fed]"), "fed: there is no such key; did you mean 'feed'?"),
     "a key in the other table": (MINIMAL + "workers = 3\n", "source.workers: this key belongs in the [feed] table"),
     "no feed": (MINIMAL[MINIMAL.index("[source]") :], "feed: the table is missing; begin with [feed]"),
-    "no source": (MINIMAL[: MINIMAL.index("[source]")], "source: the table is missing; add [source]"),
+    "no source": (MINIMAL[: MINIMAL.index("[source]")], "source: the table is missing; add [[source]]"),
     "no name": (MINIMAL.replace('name = "cn"\n', ""), "feed.name: this key is required"),
     "no vendor": (MINIMAL.replace('vendor = "alltick"\n', ""), "source.vendor: this key is required"),
     "a value of another type": (
@@ -128,7 +128,37 @@ CASES = {
     ),
     "too many workers": (MINIMAL.replace("workers = 2", "workers = 65"), "feed.workers: must be a whole number <= 64"),
     "no workers": (MINIMAL.replace("workers = 2", "workers = 0"), "feed.workers: must be a whole number >= 1"),
-    "two receivers": (MINIMAL.replace("workers", "receivers"), "feed.receivers: one receiver is all that this version"),
+    "two receivers for one connection": (
+        MINIMAL.replace("workers", "receivers"),
+        "feed.receivers: 2 receivers for 1 connection; a receiver without one has nothing to do: write 1",
+    ),
+    "too many receivers": (MINIMAL.replace("workers = 2", "receivers = 17"), "feed.receivers: must be a whole number"),
+    "no receiver": (MINIMAL.replace("workers = 2", "receivers = 0"), "feed.receivers: must be a whole number >= 1"),
+    "no connection": (MINIMAL + "connections = 0\n", "source.connections: must be a whole number >= 1"),
+    "too many connections": (MINIMAL + "connections = 65\n", "source.connections: must be a whole number <= 64"),
+    "more connections than symbols": (
+        MINIMAL + "connections = 4\n",
+        "source.connections: 4 connections for 3 symbols; each must have one at least",
+    ),
+    "an open source with connections": (
+        MINIMAL + "connections = 2\nopen = true\n",
+        "source.connections: an open source has one connection",
+    ),
+    "connections where receivers are": (
+        MINIMAL.replace("workers = 2", "connections = 2"),
+        "feed.connections: this key belongs in the [source] table",
+    ),
+    "more connections than a feed can have": (
+        MINIMAL.replace("[source]", "[[source]]")
+        + 'connections = 3\n[[source]]\nvendor = "binance"\nconnections = 62\n'
+        + f"symbols = {[f'S{number}' for number in range(62)]}\n",
+        "source.connections: 65 connections over all sources are more than the 64 that a feed can have",
+    ),
+    "too many levels": (MINIMAL.replace("workers = 2", "book_levels = 11"), "feed.book_levels: must be a whole number"),
+    "a calendar that is an option": (
+        MINIMAL.replace("workers = 2", 'calendar = "--help"'),
+        "feed.calendar: '--help' is not the name of a calendar",
+    ),
     "an odd ring": (
         MINIMAL.replace("workers = 2", "ring_capacity = 1000"),
         "feed.ring_capacity: 1000 is not a power of two; write 512 or 1024",
@@ -138,8 +168,8 @@ CASES = {
         "feed.wait: 'adaptiv' is none of 'adaptive', 'park', 'yield', 'spin'; did you mean 'adaptive'?",
     ),
     "an unknown overflow": (
-        MINIMAL.replace("workers = 2", 'overflow = "drop"'),
-        "feed.overflow: 'drop' is none of 'block'",
+        MINIMAL.replace("workers = 2", 'overflow = "dorp"'),
+        "feed.overflow: 'dorp' is none of 'block', 'conflate', 'drop'; did you mean 'drop'?",
     ),
     "a bad feed name": (MINIMAL.replace('"cn"', '"../cn"'), "feed.name: '../cn' is not a feed name"),
     "no symbols": (MINIMAL[: MINIMAL.index("symbols")], "source.symbols: no symbol to subscribe to"),
@@ -162,10 +192,19 @@ CASES = {
     "an empty symbol": (MINIMAL.replace("700.HK", ""), "source.symbols: '' is empty"),
     "a prefix that leaves no room": (MINIMAL + 'prefix = "a-rather-long-prefix-for-it:"\n', "31 is the most"),
     "no stream": (MINIMAL + "streams = []\n", "source.streams: no stream to subscribe to"),
-    "two sources": (
-        MINIMAL.replace("[source]", "[[source]]") + '[[source]]\nvendor = "binance"\nsymbols = ["A"]\n',
-        "source: this version takes exactly one source, not 2; run one feed for each",
+    "no symbol in one of two sources": (
+        MINIMAL.replace("[source]", "[[source]]") + '[[source]]\nvendor = "binance"\n',
+        "[[source]] 2 of 2: source.symbols: no symbol to subscribe to",
     ),
+    "a misspelt key in one of two sources": (
+        '[[source]]\nvendor = "binance"\nsymbol = ["A"]\n' + MINIMAL.replace("[source]", "[[source]]"),
+        "[[source]] 1 of 2: source.symbol: there is no such key; did you mean 'symbols'?",
+    ),
+    "an open source among others": (
+        MINIMAL.replace("[source]", "[[source]]") + '[[source]]\nvendor = "binance"\nopen = true\n',
+        "source.prefix: an open source may send any symbol",
+    ),
+    "an empty list of sources": ('source = []\n[feed]\nname = "x"\n', "source: there is none; add [[source]]"),
     "a source that is no table": ('source = 1\n[feed]\nname = "x"\n', "source: must be a table"),
     "the token itself": (MINIMAL + f'token = "{TOKEN}"\n', "source.token: a token does not belong in this file"),
     "the token as an API key": (
@@ -317,11 +356,68 @@ def test_what_could_not_start_is_refused_with_the_name_of_the_file(
     assert said in str(caught.value)
 
 
+TWO = (
+    MINIMAL.replace("[source]", "[[source]]")
+    + """
+[[source]]
+vendor = "binance"
+symbols = ["BTCUSDT", "ETHUSDT"]
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            TWO.replace('["BTCUSDT"', '["600519.sh"'),
+            "[[source]] 2 of 2: source.symbols: '600519.SH' is a symbol of [[source]] 1, too",
+        ),
+        (
+            TWO.replace('"BTCUSDT", "ETH', '"BTCUSDT", "btc') + "connections = 2\n",
+            "[[source]] 2 of 2: source.symbols: 'btcUSDT' is there twice, in two spellings",
+        ),
+        (TWO + 'market = "stock"\n', "[[source]] 2 of 2: source.market: binance has no market 'stock'"),
+        (TWO.replace("workers", "symbols_capacity"), "feed.symbols_capacity: 5 symbols do not fit a capacity of 2"),
+    ],
+)
+def test_what_sources_cannot_do_together_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.setenv("ALLTICK_TOKEN", TOKEN)
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        vendors.check(config.load(file), file)
+    assert str(caught.value).startswith(f"{file}: {said}")
+
+
+def test_sources_that_share_a_symbol_get_along_with_a_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLTICK_TOKEN", TOKEN)
+    loaded = config.load(
+        write(tmp_path, TWO.replace('["BTCUSDT"', '["600519.SH"') + 'prefix = "b:"\nconnections = 2\n')
+    )
+    made = vendors.check(loaded, "feed.toml")
+    assert [vendor.source.symbols for vendor in made] == [loaded.sources[0].symbols, ("600519.SH",), ("ETHUSDT",)]
+    with pytest.raises(ConfigError, match="there are 2, and this takes a configuration with one source"):
+        _ = loaded.source
+
+
+def test_a_note_says_which_of_several_sources_it_is_about(tmp_path: Path) -> None:
+    loaded = config.load(write(tmp_path, TWO.replace("ETHUSDT", "BTCUSDT")))
+    assert loaded.notes == ("[[source]] 2 of 2: source.symbols: 1 duplicate dropped, 1 symbols left",)
+
+
+def test_a_configuration_survives_the_way_to_a_child_process(tmp_path: Path) -> None:
+    loaded = config.load(write(tmp_path, TWO + "connections = 2\n"))
+    whole = msgspec.structs.replace(loaded, schedule=(config.Change(1, 20260105, 3),))
+    assert Config.from_json(whole.to_json()) == whole
+
+
 def test_symbols_that_arrive_alike_take_one_place(tmp_path: Path) -> None:
     text = MINIMAL.replace("alltick", "binance").replace("workers = 2", "symbols_capacity = 2")
     loaded = config.load(write(tmp_path, text.replace("700.HK", "600519.sh")))
     assert len(loaded.source.symbols) == 3
-    assert vendors.check(loaded, "feed.toml").name == "binance"
+    assert [vendor.name for vendor in vendors.check(loaded, "feed.toml")] == ["binance"]
 
 
 def test_a_symbols_file_that_is_no_csv_is_named(tmp_path: Path) -> None:
@@ -414,7 +510,7 @@ def test_a_secret_shows_itself_only_when_asked() -> None:
 
 def test_every_key_is_described_in_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
-    feed, _, source = page.partition("## `[source]`")
+    feed, _, source = page.partition("## `[[source]]`")
     for part, kind in ((feed, Feed), (source, Source)):
         for field in msgspec.structs.fields(kind):
             row = next((line for line in part.splitlines() if line.startswith(f"| `{field.name}` |")), None)

@@ -38,6 +38,7 @@ from openbell.receiver.backoff import Backoff
 from openbell.receiver.connection import Connection
 from openbell.receiver.listeners import Hooks
 from openbell.receiver.timing import Timing
+from openbell.receiver.turns import Turns
 from openbell.record import GapReason, Kind
 from openbell.secret import Secret
 from openbell.vendors import Ack, Control, Field, HeartbeatAck, Notice, Op, Refusal, Route, Vendor
@@ -106,11 +107,10 @@ class ToyVendor(Vendor):
 class PyListener(WSListener):
     """What the compiled frame listener does, in Python, for one route."""
 
-    published = 0
-
     def __init__(self, hooks: Hooks, block: Receiver, made: list[PyListener]) -> None:
         self.hooks = hooks
         self.block = block
+        self.frames = self.published = 0
         self.gaps: list[tuple[int, int]] = []
         self.counted: list[Reason] = []
         self.waiting = 0
@@ -125,6 +125,7 @@ class PyListener(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self.block.frames += 1
+        self.frames += 1
         if frame.msg_type == WSMsgType.CLOSE:
             self.close = (int(frame.get_close_code().value), frame.get_close_reason() or "")
             transport.send_close(frame.get_close_code())
@@ -135,7 +136,7 @@ class PyListener(WSListener):
                 self.waiting = 20
                 self.hooks.on_pressure()
             if payload.startswith(b'{"symbol"'):
-                PyListener.published += 1
+                self.published += 1
             else:
                 self.hooks.fallback(self, payload, 0)
 
@@ -143,7 +144,7 @@ class PyListener(WSListener):
         self.hooks.on_disconnected(*self.close)
 
     def publish_event(self, route_index: int, event: msgspec.Struct) -> int:
-        PyListener.published += 1
+        self.published += 1
         return -1
 
     def count(self, reason: int, n: int = 1) -> None:
@@ -154,7 +155,7 @@ class PyListener(WSListener):
 
     @property
     def records_published(self) -> int:
-        return PyListener.published
+        return self.published
 
     def publish(self) -> None:
         self.calls.append("publish")
@@ -269,6 +270,7 @@ class Scene:
         self.made: list[PyListener] = []
         self.options: dict[str, Any] = {}
         self.source: dict[str, Any] = {}
+        self.spacing: dict[str, Any] = {}
         self.scheme, self.host = "ws", "127.0.0.1"
         self.vendor: Callable[[Source], Vendor] = ToyVendor
         self.connection: Connection
@@ -281,7 +283,7 @@ class Scene:
         source = Source(**({"vendor": "toy", "symbols": ("A", "B"), "url": url} | self.source))
         self.connection = Connection(
             source, self.vendor(source), lambda hooks: PyListener(hooks, self.receiver, self.made), self.block,
-            self.receiver, self.timing,
+            self.receiver, self.timing, **self.spacing,
         )  # fmt: skip
         running = asyncio.create_task(self.connection.run())
         try:
@@ -666,7 +668,6 @@ def test_a_freeze_of_our_own_process_is_not_held_against_the_other_side(run: Run
 def test_reading_pauses_while_records_wait_and_the_time_is_counted(run: Run) -> None:
     scene = Scene(replace(IMPATIENT, idle_s=0.3, drain_s=0.03))
     scene.options = {"enable_auto_pong": False}
-    before = PyListener.published
 
     async def act(scene: Scene) -> None:
         await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
@@ -675,16 +676,54 @@ def test_reading_pauses_while_records_wait_and_the_time_is_counted(run: Run) -> 
         await scene.until(lambda: scene.made[0].waiting, "pressure")
         visitor.say('{"symbol":"A","price":1}')
         await asyncio.sleep(0.1)
-        assert PyListener.published == before + 1, "nothing is read while records wait"
+        assert scene.made[0].published == 1, "nothing is read while records wait"
         assert not scene.made[0].transport.underlying_transport.is_reading()
         assert scene.receiver.added["paused_ns"] >= 0.05e9, "a pause is counted while it lasts"
-        await scene.until(lambda: PyListener.published == before + 2, "reading again")
+        await scene.until(lambda: scene.made[0].published == 2, "reading again")
         # 20 steps of 0.03 s: longer than silence is borne (0.4 s), but the silence was our own.
         assert ConnectionState.STALE not in scene.block.states
 
     run(scene.play(act))
     assert scene.receiver.added["paused_ns"] >= 0.4e9
     assert scene.made[0].gaps == []
+
+
+def test_a_connection_starts_when_it_is_its_turn_and_a_stop_does_not_wait_for_that(run: Run) -> None:
+    scene = Scene()
+    scene.spacing = {"start_after_s": 0.2}
+
+    async def late(scene: Scene) -> None:
+        began = time.monotonic()
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        assert time.monotonic() - began >= 0.2
+        assert scene.block.states[0] is ConnectionState.CONNECTING
+
+    run(scene.play(late))
+    scene = Scene()
+    turns = Turns(3600.0)
+    turns.wait_s()
+    scene.spacing = {"turns": turns}
+
+    async def never(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.CONNECTING, "CONNECTING")
+        await asyncio.sleep(0.05)
+        assert scene.server.requests == []
+
+    run(scene.play(never))
+
+
+def test_one_connections_frames_are_no_sign_of_life_of_another(run: Run) -> None:
+    scene = Scene(IMPATIENT)
+    scene.options = {"enable_auto_pong": False}
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        while ConnectionState.STALE not in scene.block.states:
+            # The counters that all connections of a receiver share go on.
+            scene.receiver.frames += 1
+            await asyncio.sleep(0.002)
+
+    run(scene.play(act))
 
 
 def test_what_waits_goes_into_the_rings_before_the_gap_of_a_disconnect(run: Run) -> None:
@@ -770,7 +809,7 @@ def test_a_connection_that_ended_just_before_the_stop_has_no_more_time_than_anot
 
     async def act(scene: Scene) -> None:
         await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
-        PyListener.published += 1
+        scene.made[0].published += 1
         scene.made[0].waiting = 7
         scene.made[0].drain = lambda: 7  # type: ignore[method-assign]
         scene.made[0].transport.disconnect(graceful=False)

@@ -31,11 +31,14 @@ def run(config_file: Path, check: bool, quiet: bool) -> int:
     for note in config.notes:
         click.echo(f"openbell: note: {config_file}: {note}", err=True)
     # Made here only to be refused here: a mistake is to be found before any process starts.
-    vendor = check_vendor(config, config_file)
+    vendors = check_vendor(config, config_file)
     shape = Shape(feed.receivers, feed.workers, feed.symbols_capacity, feed.ring_capacity)
+    symbols = sum(len(source.symbols) for source in config.sources)
+    addresses = ", ".join(dict.fromkeys(vendor.display_url() for vendor in vendors))
     summary = (
-        f"feed {feed.name}: {len(config.source.symbols):,} symbols from {vendor.display_url()}, "
-        f"{feed.workers} workers, {mebibytes(shape.total_bytes)} of shared memory"
+        f"feed {feed.name}: {symbols:,} symbols from {addresses}, {_count(config.connections, 'connection')}, "
+        f"{_count(feed.receivers, 'receiver')}, {_count(feed.workers, 'worker')}, "
+        f"{mebibytes(shape.total_bytes)} of shared memory"
     )
     if check:
         click.echo(f"{config_file} is right; {summary}")
@@ -47,3 +50,7 @@ def run(config_file: Path, check: bool, quiet: bool) -> int:
         click.echo(summary, err=True)
     Supervisor(config).run()
     return OK
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

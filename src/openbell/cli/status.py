@@ -101,11 +101,12 @@ def _processes(status: "Status") -> "Table":
 
 
 def _connections(status: "Status") -> "Table":
-    table = _table("connection", "state", "symbols", "last frame", "connects", "disconnects", "errors")
+    table = _table("connection", "receiver", "state", "symbols", "last frame", "connects", "disconnects", "errors")
     for each in status.connections:
         age = each.last_frame_age_ns
         table.add_row(
             each.label,
+            str(each.receiver),
             each.state.name.lower(),
             f"{each.symbols:,}",
             "never" if age is None else f"{age / 1e9:.2f} s ago",
@@ -163,6 +164,7 @@ def _to_json(status: "Status") -> dict[str, object]:
         "connections": [
             {
                 "label": each.label,
+                "receiver": each.receiver,
                 "state": each.state.name.lower(),
                 "symbols": each.symbols,
                 "connects": each.connects,

@@ -42,8 +42,10 @@ class ProcessStatus:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStatus:
-    """One connection to a vendor. Ages are in ns, None for never."""
+    """One connection to a vendor, run by `receiver`. Ages are in ns, None for never."""
 
+    index: int
+    receiver: int
     label: str
     state: ConnectionState
     connects: int
@@ -211,9 +213,11 @@ def _connections(control: Control, now: int) -> tuple[ConnectionStatus, ...]:
     def age(at_ns: int) -> int | None:
         return max(0, now - at_ns) if at_ns else None
 
-    blocks = (control.connection(index) for index in range(CONNECTIONS_MAX))
+    blocks = ((index, control.connection(index)) for index in range(CONNECTIONS_MAX))
     return tuple(
         ConnectionStatus(
+            index=index,
+            receiver=index % control.receivers,
             label=block.label,
             state=ConnectionState(block.state),
             connects=block.connects,
@@ -224,6 +228,6 @@ def _connections(control: Control, now: int) -> tuple[ConnectionStatus, ...]:
             errors=block.errors,
             symbols=block.symbols,
         )
-        for block in blocks
+        for index, block in blocks
         if block.state != ConnectionState.UNUSED
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from openbell.monitor.control import ConnectionState
@@ -22,6 +24,9 @@ _LIGHTS = {
     ConnectionState.DOWN: "red",
 }
 _FILL_CELLS = 12
+# A terminal has some 40 lines, and the movers want theirs.
+_CONNECTIONS_APART = 4
+_RINGS_SHOWN = 8
 # Above these the ring is coloured: half full is worth a look, and near the end reading pauses.
 _FILL_WARN, _FILL_ALARM = 0.5, 0.9
 
@@ -55,9 +60,8 @@ class FeedTable:
         seconds = _seconds(status, before)
         recent = _recent(status, before).summary()
         fill = max((ring.backlog / ring.capacity for ring in status.rings), default=0.0)
-        lights = ", ".join(connection.state.name.lower() for connection in status.connections) or "no connection"
         return (
-            f"{status.uptime_ns / 1e9:6.1f} s  {lights}  "
+            f"{status.uptime_ns / 1e9:6.1f} s  {_states(status)}  "
             f"received {status.events:,} ({(status.events - before.events) / seconds:,.0f}/s)  "
             f"applied {status.applied:,}  invalid {status.invalid:,}  lost {status.lost:,}  "
             f"rings {fill:.0%}  p50 {_micros(recent['p50'])}  p99 {_micros(recent['p99'])}"
@@ -80,8 +84,8 @@ def _health(status: Status, before: Status) -> Table:
     )
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    for connection in status.connections:
-        grid.add_row("connection", _light(connection))
+    for name, text in _lights(status.connections):
+        grid.add_row(name, text)
     events, applied, frames, size = (
         (getattr(status, name) - getattr(before, name)) / seconds for name in ("events", "applied", "frames", "bytes")
     )
@@ -93,12 +97,16 @@ def _health(status: Status, before: Status) -> Table:
         f"received {status.events:,}   applied {status.applied:,}   ignored {status.ignored:,}   "
         f"invalid {_alarm(status.invalid, 'yellow')}   lost {_alarm(status.lost, 'red')}",
     )
-    for ring in status.rings:
+    fullest = sorted(status.rings, key=lambda ring: ring.backlog / ring.capacity, reverse=True)[:_RINGS_SHOWN]
+    # In the order of their numbers, so that they do not jump about.
+    for ring in sorted(fullest, key=lambda ring: (ring.receiver, ring.worker)):
         fill = ring.backlog / ring.capacity
         colour = "red" if fill >= _FILL_ALARM else "yellow" if fill >= _FILL_WARN else "green"
         full = round(fill * _FILL_CELLS)
         bar = f"[{colour}]{'█' * full}[/][dim]{'░' * (_FILL_CELLS - full)}[/]"
         grid.add_row(f"ring {ring.receiver} → {ring.worker}", f"{bar} {ring.backlog:,} of {ring.capacity:,}")
+    if others := len(status.rings) - len(fullest):
+        grid.add_row("", f"[dim]and {others} rings that are not fuller[/]")
     grid.add_row("latency", f"receive → snapshot, now   {latencies(_recent(status, before))}")
     grid.add_row("", f"         since the start   {latencies(status.latency)}")
     for process in status.processes:
@@ -158,6 +166,29 @@ def _seconds(status: Status, before: Status) -> float:
 
 def _recent(status: Status, before: Status) -> Histogram:
     return status.latency.since(before.latency)
+
+
+def _states(status: Status) -> str:
+    """Return how the connections are, in words: ``live``, or ``3 live, 1 down``."""
+    names = Counter(connection.state.name.lower() for connection in status.connections)
+    if len(status.connections) == 1:
+        return next(iter(names))
+    return ", ".join(f"{count} {name}" for name, count in names.items()) or "no connection"
+
+
+def _lights(connections: Sequence[ConnectionStatus]) -> list[tuple[str, str]]:
+    """Return rows with a light for each connection: a row each for a few, else one for all and one for each in need."""
+    if len(connections) <= _CONNECTIONS_APART:
+        return [("connection", _light(connection)) for connection in connections]
+    lights = "".join(f"[{_LIGHTS[connection.state]}]●[/]" for connection in connections)
+    live = sum(connection.state is ConnectionState.LIVE for connection in connections)
+    symbols = sum(connection.symbols for connection in connections)
+    rows = [("connections", f"{lights}  {live} of {len(connections)} live  {symbols:,} symbols")]
+    ill = [each for each in connections if each.state is not ConnectionState.LIVE or each.disconnects]
+    rows += [("", _light(connection)) for connection in ill[:_CONNECTIONS_APART]]
+    if others := len(ill[_CONNECTIONS_APART:]):
+        rows.append(("", f"[dim]and {others} more that are not live, or were disconnected[/]"))
+    return rows
 
 
 def _light(connection: ConnectionStatus) -> str:

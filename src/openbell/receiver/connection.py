@@ -27,6 +27,7 @@ from openbell.receiver.pressure import Pressure, hold_reading
 from openbell.receiver.ratelimit import RateLimitedLog
 from openbell.receiver.redact import Redactor
 from openbell.receiver.timing import Timing
+from openbell.receiver.turns import Turns
 from openbell.record import GapReason
 from openbell.vendors.base import Ack, Control, HeartbeatAck, Notice, Refusal, Vendor
 
@@ -51,23 +52,19 @@ class ConnectionBlock(Protocol):
 
 
 class ReceiverBlock(Protocol):
-    """The receiver's words in the control segment."""
-
-    @property
-    def frames(self) -> int:
-        """Frames received; any change is a sign of life."""
+    """The receiver's words in the control segment, which all its connections share."""
 
     def add(self, name: str, count: int = 1) -> None:
         """Add to a counter."""
 
 
 class Connection:
-    """The connection of one source.
+    """One connection of a source.
 
     Parameters
     ----------
     source : Source
-        What to ask for; its symbols are in the symbol table before :meth:`run` is called.
+        What to ask for on this connection; its symbols are in the symbol table before :meth:`run` is called.
     vendor : Vendor
         The dialect.
     make_listener : callable
@@ -75,9 +72,13 @@ class Connection:
     block : ConnectionBlock
         Where state, times and counts of this connection go.
     receiver : ReceiverBlock
-        The receiver's counters: frames are watched there, ``paused_ns`` is added.
+        The receiver's counters: ``paused_ns`` is added there.
     timing : Timing
         Intervals.
+    start_after_s : float
+        How long after :meth:`run` was called it is opened first: the vendor's spacing, for the connections of a source.
+    turns : Turns
+        When it may be opened, among the connections of its source in this receiver; None: at any time.
     """
 
     def __init__(
@@ -88,6 +89,9 @@ class Connection:
         block: ConnectionBlock,
         receiver: ReceiverBlock,
         timing: Timing | None = None,
+        *,
+        start_after_s: float = 0.0,
+        turns: Turns | None = None,
     ) -> None:
         self._source = source
         self._vendor = vendor
@@ -95,6 +99,8 @@ class Connection:
         self._block = block
         self._receiver = receiver
         self._timing = timing or Timing()
+        self._start_after_s = start_after_s
+        self._turns = turns or Turns()
         self._redactor = Redactor(vendor)
         self._dialer = Dialer(source, vendor, self._redactor, self._timing.handshake_s, self._timing.connect_s)
         self._backoff = Backoff(self._timing.backoff_first_s, self._timing.backoff_longest_s, vendor.min_reconnect_s)
@@ -121,7 +127,6 @@ class Connection:
         self._unanswered = 0
         self._all_sent = False
         self._refused = False
-        self._records_before = 0
         self._close = ""
         self._connected_at: float | None = None
 
@@ -137,6 +142,8 @@ class Connection:
         self._finished.clear()
         self._block.symbols = len(self._source.symbols)
         try:
+            self._set_state(ConnectionState.CONNECTING)
+            await self._sleep(self._start_after_s)
             while not self._stopping.is_set():
                 self._connected_at = None
                 await self._guarded(self._once())
@@ -184,6 +191,9 @@ class Connection:
         self._listener = self._transport = self._pressure = None
         self._unanswered, self._all_sent, self._refused, self._close = 0, False, False, ""
         self._set_state(ConnectionState.CONNECTING)
+        await self._sleep(self._turns.wait_s())
+        if self._stopping.is_set():
+            return
         dialling = asyncio.create_task(self._dialer.open(self._new_listener))
         if not await self._or_stop(dialling):
             return
@@ -232,7 +242,7 @@ class Connection:
         if self._listener is None or self._pressure is None:
             return
         await self._emptied(self._pressure)
-        if self._listener.records_published > self._records_before:
+        if self._listener.records_published:
             self._listener.publish_gap(GapReason.DISCONNECT, COUNT_UNKNOWN)
             await self._emptied(self._pressure)
 
@@ -316,7 +326,7 @@ class Connection:
     async def _watch(self, transport: WSTransport) -> None:
         """Notice data, silence and death."""
         timing = self._timing
-        frames = self._receiver.frames
+        frames = self._frames()
         interval = min(1.0, timing.idle_s / 4, timing.idle_reply_s / 4)
         looked = time.monotonic()
         silence = 0.0
@@ -328,7 +338,7 @@ class Connection:
             # A longer step is one in which we were not running ourselves: what came then is still to be read.
             silence += min(now - looked, 2 * interval)
             looked = now
-            seen = self._receiver.frames
+            seen = self._frames()
             if seen != frames or (self._pressure is not None and self._pressure.active):
                 if seen != frames:
                     self._block.set_time("last_frame_ns")
@@ -345,12 +355,15 @@ class Connection:
                 self._set_state(ConnectionState.STALE)
                 transport.send_ping()
 
+    def _frames(self) -> int:
+        return 0 if self._listener is None else self._listener.frames
+
     def _promote(self) -> None:
         """Call the connection live once everything was asked for, and granted or followed by data."""
         if self._state is not ConnectionState.SUBSCRIBING or not self._all_sent or self._listener is None:
             return
         granted = self._unanswered == 0 and not self._refused
-        if granted or self._listener.records_published > self._records_before:
+        if granted or self._listener.records_published:
             self._set_state(ConnectionState.LIVE)
             log.info("%s: live, %d symbols", self._where, len(self._source.symbols))
 
@@ -367,7 +380,6 @@ class Connection:
             raise DialError("stopping")
         self._listener = self._make_listener(self._hooks)
         self._pressure = Pressure(self._listener, self._receiver, self._timing.drain_s)
-        self._records_before = self._listener.records_published
         return cast(WSListener, self._listener)
 
     def _on_connected(self, transport: WSTransport) -> None:
@@ -394,10 +406,15 @@ class Connection:
             log.error("%s: %d records were still waiting for a worker at the end; they are lost", self._where, lost)
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep, unless asked to stop."""
+        """Say when the next attempt is, and wait for it."""
         log.info("%s: next attempt in %.1f s", self._where, seconds)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+        await self._sleep(seconds)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, unless asked to stop."""
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _or_stop(self, task: asyncio.Task[Any], *, keep: bool = False) -> bool:
         """Wait for `task`; return False if asked to stop before (the task is cancelled then, unless `keep`)."""

@@ -20,8 +20,12 @@ class Listener(EventSink, Protocol):
     """What a connection needs of a frame listener (it is a picows ``WSListener``, too)."""
 
     @property
+    def frames(self) -> int:
+        """Frames that came to this listener; any change is a sign of life."""
+
+    @property
     def records_published(self) -> int:
-        """Data records published since the receiver started."""
+        """Data records that this listener published."""
 
     def publish(self) -> None:
         """Show the workers everything that is in the rings."""

@@ -1,4 +1,4 @@
-"""A receiver: it keeps the connection of a source up, and its records flowing into the rings."""
+"""A receiver: it keeps its connections up, and their records flowing into the rings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
+from openbell.assignment import assign
 from openbell.config import Config
 from openbell.core import ring, words
 from openbell.core.ring import RingWriter
@@ -23,6 +24,7 @@ from openbell.memory.segment import Kind
 from openbell.monitor.control import Control, ProcessSlot, ProcessState
 from openbell.receiver.connection import COUNT_UNKNOWN, Connection
 from openbell.receiver.listeners import compiled_listeners
+from openbell.receiver.turns import Turns
 from openbell.record import ROW_NONE, Flag, GapReason
 from openbell.record import Kind as RecordKind
 from openbell.vendors import create
@@ -70,23 +72,41 @@ def _run(lifeline: Lifeline) -> int:
     ]
     for writer in rings:
         writer.recover()
-    connection = _connection(generation, control, index, rings)
+    connections = _connections(generation, control, index, rings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(lifeline, slot, connection, _lost_interval(control) if began_before else b"", rings))
+        return runner.run(_serve(lifeline, slot, connections, _lost_interval(control) if began_before else b"", rings))
 
 
-def _connection(generation: Generation, control: Control, index: int, rings: list[RingWriter]) -> Connection:
-    """Make the connection of the source that this receiver serves; all its symbols have rows before it is used."""
-    source = Config.from_json(generation.config).sources[index]
-    vendor = create(source)
+def _connections(generation: Generation, control: Control, index: int, rings: list[RingWriter]) -> list[Connection]:
+    """Make the connections that this receiver runs; all their symbols have rows before they are used."""
+    config = Config.from_json(generation.config)
     symbols = SymbolTable(generation.open("symbols", Kind.SYMBOLS, writable=True), generation.symbols_lock)
-    for symbol in source.symbols:
-        symbols.insert((source.prefix + vendor.symbol_key(symbol)).encode())
-    block = control.connection(index)
-    block.label = f"{source.prefix}{vendor.name}"
     counters = control.receiver_counters(index)
     make_listener = compiled_listeners(symbols, rings, counters.memory, control.clock_offset)
-    return Connection(source, vendor, make_listener, block, counters)
+    turns: dict[int, Turns] = {}
+    connections = []
+    for assigned in assign(config):
+        if assigned.receiver != index:
+            continue
+        source = assigned.source
+        vendor = create(source)
+        for symbol in source.symbols:
+            symbols.insert((source.prefix + vendor.symbol_key(symbol)).encode())
+        block = control.connection(assigned.index)
+        block.label = assigned.label(vendor.name)
+        spacing_s = vendor.connection_spacing_s
+        connections.append(
+            Connection(
+                source,
+                vendor,
+                make_listener,
+                block,
+                counters,
+                start_after_s=assigned.place * spacing_s,
+                turns=turns.setdefault(assigned.number, Turns(spacing_s)),
+            )
+        )
+    return connections
 
 
 def _lost_interval(control: Control) -> bytes:
@@ -97,9 +117,9 @@ def _lost_interval(control: Control) -> bytes:
 
 
 async def _serve(
-    lifeline: Lifeline, slot: ProcessSlot, connection: Connection, gap: bytes, rings: list[RingWriter]
+    lifeline: Lifeline, slot: ProcessSlot, connections: list[Connection], gap: bytes, rings: list[RingWriter]
 ) -> int:
-    """Run the connection; return the exit status."""
+    """Run the connections; return the exit status."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     orphaned = asyncio.Event()
@@ -110,7 +130,7 @@ async def _serve(
     loop.add_reader(lifeline.fileno(), orphaned.set)
     heart = asyncio.create_task(_beat(slot))
     slot.state = ProcessState.RUNNING
-    work = asyncio.create_task(_work(connection, gap, rings))
+    work = asyncio.create_task(_work(connections, gap, rings))
     waits = [asyncio.create_task(asked.wait()), asyncio.create_task(orphaned.wait())]
     try:
         await asyncio.wait([work, *waits], return_when=asyncio.FIRST_COMPLETED)
@@ -119,7 +139,8 @@ async def _serve(
             return EXIT_ORPHANED
         if not work.done():
             slot.state = ProcessState.STOPPING
-            stopping = asyncio.create_task(connection.stop())
+            # All at once: each has the whole time that a stop may take.
+            stopping = asyncio.create_task(_stop(connections))
             await asyncio.wait([stopping, work, waits[1]], return_when=asyncio.FIRST_COMPLETED)
             if orphaned.is_set():
                 return EXIT_ORPHANED
@@ -136,14 +157,20 @@ async def _serve(
         await asyncio.gather(*pending, return_exceptions=True)
 
 
-async def _work(connection: Connection, gap: bytes, rings: list[RingWriter]) -> None:
+async def _stop(connections: list[Connection]) -> None:
+    await asyncio.gather(*(connection.stop() for connection in connections))
+
+
+async def _work(connections: list[Connection], gap: bytes, rings: list[RingWriter]) -> None:
     if gap:
         for writer in rings:
             while not writer.append(gap):
                 # Full: its worker is behind, or dead and about to be started again.
                 await asyncio.sleep(0.001)
             writer.publish()
-    await connection.run()
+    async with asyncio.TaskGroup() as running:
+        for connection in connections:
+            running.create_task(connection.run())
 
 
 async def _beat(slot: ProcessSlot) -> None:

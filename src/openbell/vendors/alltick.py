@@ -150,6 +150,8 @@ class AllTick(Vendor):
         # Paid plans may reconnect every 3 s, the free one every 10 s: too early and the vendor drops the newcomer.
         asked = source.min_reconnect_s
         self.min_reconnect_s = 3.0 if asked is None else asked if source.local else max(3.0, asked)
+        # The vendor drops whoever connects within 3 s of another connection of the same token.
+        self.connection_spacing_s = 0.0 if source.local else 3.0
         self._base = source.url or _URLS[market]
         self._sequence = 0
         self._answers = msgspec.json.Decoder(_Answer, strict=False)

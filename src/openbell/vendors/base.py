@@ -71,8 +71,8 @@ class Vendor(ABC):
     """One vendor's dialect: how to ask, what comes, and what it means.
 
     A vendor knows nothing of sockets, rings or processes; it makes and reads messages. Instances are made by the
-    receiver, one for each source, and must not hold the token otherwise than in a
-    :class:`~openbell.secret.Secret`.
+    receiver, one for each connection, with a source that has the symbols of that connection alone. They must not hold
+    the token otherwise than in a :class:`~openbell.secret.Secret`.
 
     Parameters
     ----------
@@ -99,6 +99,9 @@ class Vendor(ABC):
 
     min_reconnect_s: float = 1.0
     """Shortest pause before a reconnect, in seconds; the vendor's rule."""
+
+    connection_spacing_s: float = 0.0
+    """Least time between opening two connections, in seconds; the vendor's rule for those of one account."""
 
     acknowledges: bool = True
     """Whether the vendor answers subscriptions; if not, no answer is missed."""

@@ -1,17 +1,18 @@
-"""Whether a feed's configuration can be run: what only its vendor knows, told before any process starts."""
+"""Whether a feed's configuration can be run: what only its vendors know, told before any process starts."""
 
 from __future__ import annotations
 
 import os
 
-from openbell.config import Config, symbol_fault
+from openbell.assignment import Assigned, assign
+from openbell.config import Config, place, symbol_fault
 from openbell.errors import ConfigError, VendorError
 from openbell.vendors.base import Vendor
 from openbell.vendors.registry import create
 
 
-def check(config: Config, file: str | os.PathLike[str]) -> Vendor:
-    """Make the vendor of `config`, and see that the feed's symbol table can take its symbols.
+def check(config: Config, file: str | os.PathLike[str]) -> tuple[Vendor, ...]:
+    """Make the vendors of `config`, and see that the feed's symbol table can take their symbols.
 
     Parameters
     ----------
@@ -22,34 +23,77 @@ def check(config: Config, file: str | os.PathLike[str]) -> Vendor:
 
     Returns
     -------
-    Vendor
-        Made for the source.
+    tuple of Vendor
+        One a connection, in order.
 
     Raises
     ------
     ConfigError
         The feed could not start: there is no such vendor or it cannot be loaded, it cannot give what the source asks
-        for, or the symbols do not fit the table.
+        for, two connections ask for one symbol, or the symbols do not fit the table.
     """
     try:
-        vendor = create(config.source)
-        _check_symbols(config, vendor)
+        vendors = create_all(config)
+        _check_capacity(config, len(symbol_keys(config, vendors)))
     except (ConfigError, VendorError) as error:
         raise ConfigError(f"{os.fspath(file)}: {error}") from None
-    return vendor
+    return vendors
 
 
-def _check_symbols(config: Config, vendor: Vendor) -> None:
-    """Refuse symbols whose keys, which may differ from what is configured, have no place in the symbol table."""
-    source = config.source
-    keys = set()
-    for symbol in source.symbols:
-        key = vendor.symbol_key(symbol)
-        if fault := symbol_fault(key, source.prefix):
-            raise ConfigError(f"source.symbols: {symbol!r} arrives as {key!r}, which {fault}")
-        keys.add(key)
-    if len(keys) > config.feed.symbols_capacity:
+def create_all(config: Config) -> tuple[Vendor, ...]:
+    """Return a vendor for each connection of `config`, in order.
+
+    Raises
+    ------
+    ConfigError, VendorError
+        As :func:`~openbell.vendors.registry.create`; the message says which source it is about, if there are several.
+    """
+    return tuple(_create(assigned, len(config.sources)) for assigned in assign(config))
+
+
+def symbol_keys(config: Config, vendors: tuple[Vendor, ...]) -> list[str]:
+    """Return the symbols of all connections as they are known in the feed, each once.
+
+    Raises
+    ------
+    ConfigError
+        A symbol has no place in the symbol table, or two connections ask for it: its order would be nobody's.
+    """
+    owners: dict[str, Assigned] = {}
+    for assigned, vendor in zip(assign(config), vendors, strict=True):
+        source = assigned.source
+        where = place(assigned.number, len(config.sources))
+        for symbol in source.symbols:
+            arrives = vendor.symbol_key(symbol)
+            if fault := symbol_fault(arrives, source.prefix):
+                raise ConfigError(f"{where}source.symbols: {symbol!r} arrives as {arrives!r}, which {fault}")
+            key = source.prefix + arrives
+            owner = owners.setdefault(key, assigned)
+            if owner.number != assigned.number:
+                raise ConfigError(
+                    f"{where}source.symbols: {key!r} is a symbol of [[source]] {owner.number}, too, and two "
+                    "connections would not agree on its order; take it out of one of them, or give this source a prefix"
+                )
+            if owner.index != assigned.index:
+                raise ConfigError(
+                    f"{where}source.symbols: {symbol!r} is there twice, in two spellings, and would be asked for on "
+                    "two connections; keep one"
+                )
+    return list(owners)
+
+
+def _create(assigned: Assigned, sources: int) -> Vendor:
+    try:
+        return create(assigned.source)
+    except (ConfigError, VendorError) as error:
+        if sources == 1:
+            raise
+        raise type(error)(f"{place(assigned.number, sources)}{error}") from None
+
+
+def _check_capacity(config: Config, symbols: int) -> None:
+    if symbols > config.feed.symbols_capacity:
         raise ConfigError(
-            f"feed.symbols_capacity: {len(keys)} symbols do not fit a capacity of {config.feed.symbols_capacity}; "
+            f"feed.symbols_capacity: {symbols} symbols do not fit a capacity of {config.feed.symbols_capacity}; "
             "raise it, or ask for fewer symbols"
         )
