@@ -20,7 +20,19 @@ from openbell.market import Market
 from openbell.memory.locks import RoleLock
 
 KEYS = [
-    *("universe", "symbols", "sent", "received", "applied", "invalid", "ignored", "lost", "snapshot_matches"),
+    *(
+        "universe",
+        "symbols",
+        "connections",
+        "receivers",
+        "sent",
+        "received",
+        "applied",
+        "invalid",
+        "ignored",
+        "lost",
+        "snapshot_matches",
+    ),
     *("seconds", "ticks_per_second", "receive_to_snapshot_ns", "ok"),
 ]
 
@@ -75,6 +87,16 @@ def test_nothing_is_lost_and_the_snapshot_is_what_the_oracle_says() -> None:
     latency = result["receive_to_snapshot_ns"]
     assert 0 < latency["p50"] <= latency["p99"] <= latency["p999"] <= latency["max"]
     assert 0.4 < result["seconds"] < 20 and result["ticks_per_second"] > 0
+
+
+@pytest.mark.parametrize(("connections", "receivers", "workers"), [(4, 1, 1), (4, 2, 2), (3, 3, 4)])
+def test_many_connections_receivers_and_workers_come_to_the_same(
+    connections: int, receivers: int, workers: int
+) -> None:
+    many = ("--connections", str(connections), "--receivers", str(receivers), "--workers", str(workers))
+    result = play("--seconds", "0.3", "--symbols", "2000", *many)
+    assert (result["connections"], result["receivers"]) == (connections, receivers)
+    assert result["sent"] == result["applied"] > 2000
 
 
 def capture_of(path: Path, messages: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,45 @@ def test_the_fill_of_a_ring_and_the_state_of_a_connection_are_shown() -> None:
     text = drawn(status_of(), status_of())
     assert "██████░░░░░░ 32 of 64" in text
     assert "● live  alltick  5 symbols" in text
+
+
+def connections_of(count: int, **changed: Any) -> tuple[ConnectionStatus, ...]:
+    """Return `count` live connections; the second is `changed`."""
+    live = [
+        ConnectionStatus(n, 0, f"alltick {n + 1}/{count}", ConnectionState.LIVE, 1, 0, 0, 0, 1, 0, 5)
+        for n in range(count)
+    ]
+    live[1] = replace(live[1], **changed)
+    return tuple(live)
+
+
+def test_a_few_connections_have_a_row_each() -> None:
+    few = status_of(connections=connections_of(4, state=ConnectionState.STALE))
+    text = drawn(few, few)
+    assert text.count("●") == 4
+    assert "● stale  alltick 2/4  5 symbols" in text
+
+
+def test_many_connections_have_a_light_each_and_those_in_need_a_row() -> None:
+    many = status_of(connections=connections_of(12, state=ConnectionState.DOWN, disconnects=3))
+    text = drawn(many, many)
+    assert "●" * 12 + "  11 of 12 live  60 symbols" in text
+    assert "● down  alltick 2/12  5 symbols, 3 disconnects" in text
+    assert text.count("●") == 13
+
+
+def test_of_many_rings_the_fullest_are_shown() -> None:
+    rings = tuple(RingStatus(n // 4, n % 4, 64, n, 0) for n in range(16))
+    many = status_of(rings=rings)
+    text = drawn(many, many)
+    assert "ring 3 → 3" in text and "15 of 64" in text
+    assert "ring 1 → 3" not in text
+    assert "and 8 rings that are not fuller" in text
+
+
+def test_a_line_counts_connections_by_state() -> None:
+    table = FeedTable(FakeMarket(status_of(), status_of(connections=connections_of(4, state=ConnectionState.DOWN))))  # type: ignore[arg-type]
+    assert "3 live, 1 down" in table.line()
 
 
 def test_a_process_that_is_well_is_not_mentioned_and_one_that_was_restarted_is() -> None:

@@ -9,7 +9,8 @@ from openbell.cli.output import Output, json_option
 
 
 @click.command(
-    short_help="Show it all working, with a verdict.", epilog="Example: openbell demo --seconds 10 --workers 4"
+    short_help="Show it all working, with a verdict.",
+    epilog="Example: openbell demo --seconds 10 --connections 4 --workers 4",
 )
 @click.option("--universe", type=click.Choice(["cn"]), default="cn", show_default=True, help="Market to make up.")
 @click.option(
@@ -18,6 +19,10 @@ from openbell.cli.output import Output, json_option
     help="Length of the market.  [default: 20, or all of the capture]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same trades.")
+@click.option(
+    "--connections", type=click.IntRange(1, 64), default=1, show_default=True, help="Connections to the simulator."
+)
+@click.option("--receivers", type=click.IntRange(1, 16), default=1, show_default=True, help="Receiver processes.")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes.")
 @click.option(
     "--capture",
@@ -39,6 +44,8 @@ def demo(
     universe: str,
     seconds: float | None,
     seed: int,
+    connections: int,
+    receivers: int,
     workers: int,
     capture: Path | None,
     speed: str,
@@ -65,6 +72,8 @@ def demo(
         universe=universe,
         seconds=seconds,
         seed=seed,
+        connections=connections,
+        receivers=receivers,
         workers=workers,
         capture=capture,
         speed=parse_speed(speed),

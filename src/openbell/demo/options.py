@@ -32,8 +32,10 @@ class DemoOptions:
         Length of the made-up market, or where to cut a capture; None: 20 s, or the whole capture.
     seed : int
         Same seed: same trades.
-    workers : int
-        Worker processes.
+    connections : int
+        Connections to the simulator; the symbols are dealt out to them.
+    receivers, workers : int
+        Processes of each role.
     capture : Path, optional
         Play this file instead of making a market up.
     speed : float
@@ -54,6 +56,8 @@ class DemoOptions:
     universe: str = "cn"
     seconds: float | None = None
     seed: int = 1
+    connections: int = 1
+    receivers: int = 1
     workers: int = 2
     capture: Path | None = None
     speed: float = 1.0
@@ -78,6 +82,17 @@ class DemoOptions:
             raise ConfigError(f"the {self.universe} universe has at most {MAX_SYMBOLS} symbols, not {self.symbols}")
         if self.capture is None and self.speed != 1.0:
             raise ConfigError("speed: a made-up market has its own pace; give --rate, or a --capture to speed up")
+
+        if self.capture is not None and self.connections > 1:
+            raise ConfigError(
+                "connections: a capture is played over one connection: some of its messages may name no stream, go to "
+                "everybody, and would come several times"
+            )
+        if self.receivers > self.connections:
+            raise ConfigError(
+                f"receivers: {self.receivers} receivers need as many connections, and there "
+                f"{'is 1' if self.connections == 1 else f'are {self.connections}'}; add --connections {self.receivers}"
+            )
 
     @property
     def market(self) -> str:

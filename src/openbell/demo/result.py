@@ -59,6 +59,8 @@ class Result:
         return {
             "universe": self.market,
             "symbols": self.symbols,
+            "connections": len(at.connections),
+            "receivers": sum(process.name.startswith("receiver") for process in at.processes),
             "sent": self.sent,
             "received": at.events,
             "applied": at.applied,

@@ -84,8 +84,11 @@ def run_demo(options: DemoOptions, view: View, signals: StopSignals, log_file: I
         view.say("starting the simulator" + (f": reading {options.capture}" if options.capture else ""))
         ready = _await_ready(exchange, signals)
         lists = read_lists(Path(scratch, "lists.json"))
-        config = configure(options.name, options.workers, ready, lists)
-        view.say(f"starting feed {options.name}: {len(lists.symbols):,} symbols, {options.workers} workers")
+        config = configure(options, ready, lists)
+        view.say(
+            f"starting feed {options.name}: {len(lists.symbols):,} symbols, connections {options.connections}, "
+            f"receivers {options.receivers}, workers {options.workers}"
+        )
         supervisor = Supervisor(config, signals=signals, output=log_file)
         try:
             supervisor.start()
