@@ -170,7 +170,10 @@ def test_alltick_needs_no_token_on_this_machine() -> None:
     [
         ({"market": "moon"}, "source.market: alltick has no market 'moon'"),
         ({"streams": ("trade", "depth")}, 'source.streams: alltick gives "trade" alone'),
-        ({"max_streams": 1, "symbols": ("A", "B")}, "2 symbols, and max_streams allows 1"),
+        (
+            {"max_streams": 1, "symbols": ("A", "B")},
+            "2 symbols on a connection, and max_streams allows 1; ask for fewer, or raise connections",
+        ),
     ],
 )
 def test_alltick_refuses_what_it_cannot_give(more: dict[str, object], said: str) -> None:

@@ -117,11 +117,16 @@ class Fallback:
         best = Fit.NO
         chosen: list[Raw | bytes] = []
         path = ""
+        empty = False
         for route in self._routes:
             events = route.events(text)
-            if not events:
+            if events is None:
                 continue
             hinted = route.hinted(text)
+            if not events:
+                # A list was declared, and there is nothing in it: known, and nothing to count.
+                empty = empty or (route.route.many and (hinted or route.route.frame_expect is not None))
+                continue
             possible.append((route, hinted))
             fit = max(route.fit(event, hinted=hinted) for event in events)
             if fit > best:
@@ -134,7 +139,8 @@ class Fallback:
                     listener.count(ignore.reason)
                     return
         if best is Fit.NO:
-            self._count(listener, Reason.UNKNOWN_MESSAGE, text)
+            if not empty:
+                self._count(listener, Reason.UNKNOWN_MESSAGE, text)
             return
         rivals = [(route, hinted) for route, hinted in possible if route.route.path == path]
         for event in chosen:

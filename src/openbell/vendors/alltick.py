@@ -139,7 +139,8 @@ class AllTick(Vendor):
             raise ConfigError('source.streams: alltick gives "trade" alone; leave the key out')
         if source.max_streams is not None and len(source.symbols) > source.max_streams:
             raise ConfigError(
-                f"source.symbols: {len(source.symbols)} symbols, and max_streams allows {source.max_streams}"
+                f"source.symbols: {len(source.symbols)} symbols on a connection, and max_streams allows "
+                f"{source.max_streams}; ask for fewer, or raise connections"
             )
         self._token = source.token()
         if self._token is None and not source.local:

@@ -304,7 +304,7 @@ class Binance(Vendor):
         if streams > self._limit:
             raise ConfigError(
                 f"source.symbols: {streams} streams (symbols times streams) are more than the {self._limit} that one "
-                "connection may have; ask for fewer"
+                "connection may have; ask for fewer, or raise connections"
             )
 
 
