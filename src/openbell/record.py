@@ -66,6 +66,17 @@ class Side(IntEnum):
     SELL = 2
 
 
+class MarketStatus(IntEnum):
+    """Say what a market is doing."""
+
+    UNKNOWN = 0
+    CLOSED = 1
+    PRE_OPEN = 2
+    OPEN = 3
+    BREAK = 4
+    HALTED = 5
+
+
 class GapReason(IntEnum):
     """Say why somebody was not given something."""
 
