@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from openbell.assignment import assign
+from openbell.calendars import with_schedule
 from openbell.core import ring
 from openbell.errors import FeedError
 from openbell.lifeline import EXIT_REFUSED
@@ -117,6 +118,8 @@ class Supervisor:
 
         Raises
         ------
+        ConfigError
+            The calendar that the feed goes by is not known.
         FeedAlreadyRunning
             A live feed has this name; the message names its pid.
         NoSpace
@@ -127,6 +130,7 @@ class Supervisor:
         if self._lock is not None:
             raise FeedError(f"feed {self.config.feed.name!r} is started already")
         self._vanished, self.killed = 0, ()
+        self.config = with_schedule(self.config)
         try:
             self._make_memory()
             self._make_roles()

@@ -174,6 +174,9 @@ class PyListener(WSListener):
     def publish_gap(self, reason: int, count: int) -> None:
         self.gaps.append((reason, count))
 
+    def publish_status(self, session: int, status: int) -> None:
+        raise AssertionError("a connection has nothing to do with sessions")
+
 
 class Receiver:
     """The receiver's counters."""

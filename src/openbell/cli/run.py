@@ -20,7 +20,9 @@ def run(config_file: Path, check: bool, quiet: bool) -> int:
     """
     import logging
 
+    from openbell.calendars import with_schedule
     from openbell.config import load
+    from openbell.errors import ConfigError
     from openbell.memory.shape import Shape
     from openbell.memory.space import mebibytes
     from openbell.supervisor import Supervisor
@@ -32,6 +34,10 @@ def run(config_file: Path, check: bool, quiet: bool) -> int:
         click.echo(f"openbell: note: {config_file}: {note}", err=True)
     # Made here only to be refused here: a mistake is to be found before any process starts.
     vendors = check_vendor(config, config_file)
+    try:
+        config = with_schedule(config)
+    except ConfigError as error:
+        raise ConfigError(f"{config_file}: {error}") from None
     shape = Shape(feed.receivers, feed.workers, feed.symbols_capacity, feed.ring_capacity)
     symbols = sum(len(source.symbols) for source in config.sources)
     addresses = ", ".join(dict.fromkeys(vendor.display_url() for vendor in vendors))

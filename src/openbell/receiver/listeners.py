@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from picows import WSTransport
 
+from openbell.reasons import Reason
 from openbell.receiver.fallback import EventSink
 from openbell.vendors.plan import Ignore, Route
 
@@ -39,6 +40,9 @@ class Listener(EventSink, Protocol):
     def publish_gap(self, reason: int, count: int) -> None:
         """Put one GAP record into every ring."""
 
+    def publish_status(self, session: int, status: int) -> None:
+        """Put one STATUS record into every ring."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
@@ -52,6 +56,16 @@ class Hooks:
     prefix: bytes
     open_symbols: bool
     max_message_bytes: int
+
+
+def _nothing(*_: object) -> None:
+    """Do nothing."""
+
+
+# A plan has an entry at least; this one is for frames that never come.
+_NO_FRAMES: Final = (Ignore(b"-", Reason.IGNORED_OTHER),)
+UNCONNECTED: Final = Hooks(_NO_FRAMES, _nothing, _nothing, _nothing, _nothing, b"", False, 0)
+"""For a listener that no connection uses: it hears nothing, and only publishes what it is told to."""
 
 
 def compiled_listeners(

@@ -8,7 +8,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from openbell.assignment import assign
 from openbell.config import Config
@@ -22,8 +22,9 @@ from openbell.memory.locks import RoleLock
 from openbell.memory.names import receiver_lock, ring_name
 from openbell.memory.segment import Kind
 from openbell.monitor.control import Control, ProcessSlot, ProcessState
+from openbell.receiver.clock import MarketClock
 from openbell.receiver.connection import COUNT_UNKNOWN, Connection
-from openbell.receiver.listeners import compiled_listeners
+from openbell.receiver.listeners import UNCONNECTED, Hooks, Listener, compiled_listeners
 from openbell.receiver.turns import Turns
 from openbell.record import ROW_NONE, Flag, GapReason
 from openbell.record import Kind as RecordKind
@@ -72,17 +73,27 @@ def _run(lifeline: Lifeline) -> int:
     ]
     for writer in rings:
         writer.recover()
-    connections = _connections(generation, control, index, rings)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(lifeline, slot, connections, _lost_interval(control) if began_before else b"", rings))
-
-
-def _connections(generation: Generation, control: Control, index: int, rings: list[RingWriter]) -> list[Connection]:
-    """Make the connections that this receiver runs; all their symbols have rows before they are used."""
     config = Config.from_json(generation.config)
     symbols = SymbolTable(generation.open("symbols", Kind.SYMBOLS, writable=True), generation.symbols_lock)
     counters = control.receiver_counters(index)
     make_listener = compiled_listeners(symbols, rings, counters.memory, control.clock_offset)
+    connections = _connections(config, control, index, symbols, make_listener)
+    # A listener of its own: connections come and go, and with them their listeners.
+    clock = MarketClock(config.schedule, make_listener(UNCONNECTED))
+    work = _Work(connections, clock, rings, _lost_interval(control) if began_before else b"")
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(lifeline, slot, work))
+
+
+def _connections(
+    config: Config,
+    control: Control,
+    index: int,
+    symbols: SymbolTable,
+    make_listener: Callable[[Hooks], Listener],
+) -> list[Connection]:
+    """Make the connections that this receiver runs; all their symbols have rows before they are used."""
+    counters = control.receiver_counters(index)
     turns: dict[int, Turns] = {}
     connections = []
     for assigned in assign(config):
@@ -116,9 +127,46 @@ def _lost_interval(control: Control) -> bytes:
     return _GAP.pack(ROW_NONE, RecordKind.GAP, 0, flags, 0, now, 0, GapReason.RECEIVER_RESTART, COUNT_UNKNOWN, 0, 0)
 
 
-async def _serve(
-    lifeline: Lifeline, slot: ProcessSlot, connections: list[Connection], gap: bytes, rings: list[RingWriter]
-) -> int:
+class _Work:
+    """What a receiver does while it lives.
+
+    Parameters
+    ----------
+    connections : list of Connection
+    clock : MarketClock
+    rings : list of RingWriter
+        One a worker.
+    gap : bytes
+        A record to put into every ring first; empty: none.
+    """
+
+    def __init__(self, connections: list[Connection], clock: MarketClock, rings: list[RingWriter], gap: bytes) -> None:
+        self._connections = connections
+        self._clock = clock
+        self._rings = rings
+        self._gap = gap
+
+    async def run(self) -> None:
+        """Work until :meth:`stop`."""
+        if self._gap:
+            for writer in self._rings:
+                while not writer.append(self._gap):
+                    # Full: its worker is behind, or dead and about to be started again.
+                    await asyncio.sleep(0.001)
+                writer.publish()
+        async with asyncio.TaskGroup() as group:
+            clock = group.create_task(self._clock.run())
+            await asyncio.gather(*(connection.run() for connection in self._connections))
+            clock.cancel()
+        for writer in self._rings:
+            writer.publish()
+
+    async def stop(self) -> None:
+        """End :meth:`run`. All connections at once: each has the whole time that a stop may take."""
+        await asyncio.gather(*(connection.stop() for connection in self._connections))
+
+
+async def _serve(lifeline: Lifeline, slot: ProcessSlot, work: _Work) -> int:
     """Run the connections; return the exit status."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
@@ -130,47 +178,28 @@ async def _serve(
     loop.add_reader(lifeline.fileno(), orphaned.set)
     heart = asyncio.create_task(_beat(slot))
     slot.state = ProcessState.RUNNING
-    work = asyncio.create_task(_work(connections, gap, rings))
+    working = asyncio.create_task(work.run())
     waits = [asyncio.create_task(asked.wait()), asyncio.create_task(orphaned.wait())]
     try:
-        await asyncio.wait([work, *waits], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([working, *waits], return_when=asyncio.FIRST_COMPLETED)
         if orphaned.is_set():
             # Nobody applies what we would publish: there is nothing left to be orderly about.
             return EXIT_ORPHANED
-        if not work.done():
+        if not working.done():
             slot.state = ProcessState.STOPPING
-            # All at once: each has the whole time that a stop may take.
-            stopping = asyncio.create_task(_stop(connections))
-            await asyncio.wait([stopping, work, waits[1]], return_when=asyncio.FIRST_COMPLETED)
+            stopping = asyncio.create_task(work.stop())
+            await asyncio.wait([stopping, working, waits[1]], return_when=asyncio.FIRST_COMPLETED)
             if orphaned.is_set():
                 return EXIT_ORPHANED
             await stopping
-        await work
-        for writer in rings:
-            writer.publish()
+        await working
         return 0
     finally:
         loop.remove_reader(lifeline.fileno())
-        pending = [task for task in (heart, work, *waits) if not task.done()]
+        pending = [task for task in (heart, working, *waits) if not task.done()]
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-
-
-async def _stop(connections: list[Connection]) -> None:
-    await asyncio.gather(*(connection.stop() for connection in connections))
-
-
-async def _work(connections: list[Connection], gap: bytes, rings: list[RingWriter]) -> None:
-    if gap:
-        for writer in rings:
-            while not writer.append(gap):
-                # Full: its worker is behind, or dead and about to be started again.
-                await asyncio.sleep(0.001)
-            writer.publish()
-    async with asyncio.TaskGroup() as running:
-        for connection in connections:
-            running.create_task(connection.run())
 
 
 async def _beat(slot: ProcessSlot) -> None:

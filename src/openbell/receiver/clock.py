@@ -1,0 +1,85 @@
+"""The market's clock: tells the workers, at the moment it happens, that a session begins, pauses, or ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from openbell.config import Change
+from openbell.record import MarketStatus
+
+log = logging.getLogger("openbell.receiver")
+
+_LOOK_S: Final = 10.0
+"""Longest sleep: a wall clock that is stepped, or a machine that slept, is noticed after so long."""
+_DRAIN_S: Final = 0.001
+
+
+class StatusSink(Protocol):
+    """What the clock needs of a frame listener."""
+
+    def publish_status(self, session: int, status: int) -> None:
+        """Put one STATUS record into every ring."""
+
+    def drain(self) -> int:
+        """Move what had no room into the rings; return how many records still wait."""
+
+
+class MarketClock:
+    """Publishes each change of a schedule once, when it is due.
+
+    Parameters
+    ----------
+    schedule : sequence of Change
+        In order. What holds at the start is published at once.
+    sink : StatusSink
+        A listener that no connection uses.
+    wall_ns : callable
+        Nanoseconds since the epoch; for tests.
+    sleep : callable
+        As ``asyncio.sleep``; for tests.
+    """
+
+    def __init__(
+        self,
+        schedule: Sequence[Change],
+        sink: StatusSink,
+        wall_ns: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._schedule = tuple(schedule)
+        self._sink = sink
+        self._wall_ns = wall_ns
+        self._sleep = sleep
+        self._next = 0
+
+    async def run(self) -> None:
+        """Publish for as long as the schedule goes."""
+        while self._next < len(self._schedule):
+            await self._publish_due()
+            if self._next < len(self._schedule):
+                wait_s = (self._schedule[self._next].at_ns - self._wall_ns()) / 1e9
+                await self._sleep(min(max(wait_s, 0.0), _LOOK_S))
+        if self._schedule:
+            log.error(
+                "the schedule ends with session %d: sessions roll no more; start the feed again, with a newer "
+                "exchange_calendars if it is the calendar that ends",
+                self._schedule[-1].session,
+            )
+
+    async def _publish_due(self) -> None:
+        """Publish the last change that is due; those before it are over, and it says all that they said."""
+        now_ns, due = self._wall_ns(), None
+        # Never backwards: a clock that is set back does not bring yesterday's session with it.
+        while self._next < len(self._schedule) and self._schedule[self._next].at_ns <= now_ns:
+            due = self._schedule[self._next]
+            self._next += 1
+        if due is None:
+            return
+        log.info("session %d: %s", due.session, MarketStatus(due.status).name.lower())
+        self._sink.publish_status(due.session, due.status)
+        while self._sink.drain():
+            await asyncio.sleep(_DRAIN_S)
