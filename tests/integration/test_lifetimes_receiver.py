@@ -42,8 +42,9 @@ class Exchange:
         self._connections.append(connection)
         try:
             for message in connection:
-                connection.send(json.dumps({"result": None, "id": json.loads(message)["id"]}))
+                # Before the answer: whoever sees that it arrived may ask for trades at once.
                 self.subscribed.append(connection)
+                connection.send(json.dumps({"result": None, "id": json.loads(message)["id"]}))
         except ConnectionClosed:
             return
 
