@@ -3,12 +3,14 @@
 A reason's value is its place in a receiver's block of counters, so values are part of the shared-memory
 layout: add new ones, never renumber.
 
-Three classes:
+Four classes:
 
 *invalid*
     it could not be understood or failed a guard; nothing of it is stored, the last good value stays;
 *lost*
-    it was valid and there was no room for it (:attr:`Reason.SIDE_QUEUE_FULL`);
+    it was valid and there was no room for it (:attr:`Reason.SIDE_QUEUE_FULL`, :attr:`Reason.DROPPED`);
+*conflated*
+    it was valid, and went into the snapshot as a part of a newer event (:attr:`Reason.CONFLATED`);
 *ignored*
     it is valid, and by rule carries no price.
 """
@@ -58,6 +60,9 @@ class Reason(IntEnum):
     WRONG_SHAPE = 28
     SIDE_QUEUE_FULL = 29
     SYMBOL_WRONG_TYPE = 30
+    # What becomes of valid events when a ring is full, by the policy in force.
+    DROPPED = 31
+    CONFLATED = 32
     # Valid, but carries no price by rule.
     IGNORED_DEPTH = 48
     IGNORED_NOT_MARKET = 49
@@ -102,6 +107,8 @@ _DESCRIPTIONS: Final[dict[Reason, str]] = {
     Reason.WRONG_SHAPE: "the event is not an object of the expected shape",
     Reason.SIDE_QUEUE_FULL: "lost: the rings and the side queue were full",
     Reason.SYMBOL_WRONG_TYPE: "the symbol is not text",
+    Reason.DROPPED: "lost: dropped because a ring was full, as the policy says",
+    Reason.CONFLATED: "merged into a newer event of the same symbol because a ring was full",
     Reason.IGNORED_DEPTH: "ignored: a change of the order book",
     Reason.IGNORED_NOT_MARKET: "ignored: a trade that made no market price",
     Reason.IGNORED_UNSUBSCRIBED: "ignored: of a stream that was not asked for",
@@ -116,9 +123,9 @@ def is_ignored(reason: int) -> bool:
 
 def is_lost(reason: int) -> bool:
     """Return whether `reason` counts valid events dropped for want of room."""
-    return reason == Reason.SIDE_QUEUE_FULL
+    return reason in (Reason.SIDE_QUEUE_FULL, Reason.DROPPED)
 
 
 def is_invalid(reason: int) -> bool:
     """Return whether `reason` counts what could not be understood or failed a guard."""
-    return 0 <= reason < 48 and reason != Reason.SIDE_QUEUE_FULL
+    return 0 <= reason < 48 and not is_lost(reason) and reason != Reason.CONFLATED

@@ -29,10 +29,16 @@ class Kind(IntEnum):
     TRADE    a price, b size, c turnover, d source
     QUOTE    a bid, b bid size, c ask, d ask size (top of book)
     TICKER   a price, b reference price, c cumulative volume, d cumulative turnover
-    LEVEL    a bid, b bid size, c ask, d ask size of the book level in ``side``
+    LEVEL    a bid, b bid size, c ask, d ask size of the book level in ``side``, from 1
+    STATUS   a session (yyyymmdd), b :class:`MarketStatus`; both int64
     GAP      a :class:`GapReason`, b count (-1: unknown), c first, d last; all int64
+    TRADES   trades merged into a group of two: a last price, b last size, c first price,
+             d count (int64); then a highest, b lowest price, c volume, d turnover
     PAD      nothing: a slot a producer gave up; every reader skips it
     ======== ========================================================================
+
+    What takes more than one record is a group: consecutive records of a ring, the first marked FIRST and the last one
+    LAST, shown and applied together. A LEVEL group is a whole book, best level first: it replaces the one before it.
     """
 
     PAD = 0
@@ -43,6 +49,7 @@ class Kind(IntEnum):
     BAR = 5
     STATUS = 6
     GAP = 7
+    TRADES = 8
 
 
 class Flag(IntFlag):
@@ -67,7 +74,7 @@ class Side(IntEnum):
 
 
 class MarketStatus(IntEnum):
-    """Say what a market is doing."""
+    """Say whether a symbol, or its whole market, trades."""
 
     UNKNOWN = 0
     CLOSED = 1
@@ -99,7 +106,8 @@ FIELDS: Final[tuple[tuple[str, str, int], ...]] = (
     ("c", "<f8", 48),
     ("d", "<f8", 56),
 )
-"""Layout as ``(name, little-endian array-protocol type, byte offset)``, in order. For ``GAP``, a to d are ``<i8``."""
+"""Layout as ``(name, little-endian array-protocol type, byte offset)``, in order. For ``GAP`` and ``STATUS``,
+a to d are ``<i8``."""
 
 _cache: dict[str, np.dtype[Any]] = {}
 

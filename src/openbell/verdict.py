@@ -141,13 +141,18 @@ def compare(oracle: Oracle, snapshot: Snapshot) -> Verdict:
 
     Notes
     -----
-    What the oracle cannot know is judged by its rule: no gap was seen, nothing has a session, a status or a previous
-    close, a row has a receive time and a last position exactly if something was applied to it, and none was caught
-    in the middle of an update.
+    What the oracle does not state is judged by its rule: no gap was seen, nothing has a session, a status or (unless
+    the oracle states some) a previous close; levels of a book that no row states are empty; a row has a receive time
+    and a last position exactly if something was applied to it; and none was caught in the middle of an update.
     """
     import numpy as np
 
-    judged = {*EXACT, *SUMS, *_RULES}
+    book = tuple(name for name in snapshot if name.startswith(_BOOK))
+    rules = dict(_RULES)
+    if any("prev_close" in row for row in oracle.rows.values()):
+        del rules["prev_close"]
+    stated = (*EXACT, *SUMS, *book, *(["prev_close"] if "prev_close" not in rules else []))
+    judged = {*stated, *rules}
     if judged != set(snapshot):
         raise ValueError(f"columns that are not judged, or are missing: {sorted(judged ^ set(snapshot))}")
     symbols = snapshot.symbols
@@ -156,11 +161,11 @@ def compare(oracle: Oracle, snapshot: Snapshot) -> Verdict:
     if snapshot.undone:
         differences.append(Difference("", "rows in the middle of an update", 0, snapshot.undone))
     touched = np.array([symbol in oracle.rows for symbol in symbols], dtype=np.bool_)
-    for name in (*EXACT, *SUMS):
+    for name in stated:
         found = snapshot[name]
         expected = _expected(oracle, symbols, name, found.dtype)
         differences += _different(symbols, name, expected, found, _equal(name, expected, found))
-    for name, rule in _RULES.items():
+    for name, rule in rules.items():
         found = snapshot[name]
         right = {"zero": found == 0, "nan": np.isnan(found), "if touched": (found > 0) == touched}[rule]
         differences += _different(symbols, name, np.full(len(symbols), _WORDS[rule]), found, right)
@@ -176,17 +181,23 @@ _RULES = {
     "gaps": "zero",
     "status": "zero",
 }
+_BOOK = ("book_bid_", "book_ask_")
+_OPTIONAL = (*_BOOK, "prev_close")
 _WORDS = {"zero": "0", "nan": "nan", "if touched": "above 0 if and only if events came"}
 
 
 def _expected(oracle: Oracle, symbols: Sequence[str], name: str, dtype: np.dtype[Any]) -> Column:
     import numpy as np
 
-    empty: float | int = np.nan if name in ("last", "open", "high", "low", "bid", "ask") else 0
+    price = name in ("last", "open", "high", "low", "bid", "ask", "prev_close")
+    price = price or (name.startswith(_BOOK) and "size" not in name)
+    empty: float | int = np.nan if price else 0
     expected = np.full(len(symbols), empty, dtype=dtype)
     for index, symbol in enumerate(symbols):
         if (row := oracle.rows.get(symbol)) is not None:
             if name not in row:
+                if name.startswith(_OPTIONAL):
+                    continue
                 raise OracleError(f"the oracle states no {name} for {symbol}")
             value = row[name]
             expected[index] = np.nan if value is None else value

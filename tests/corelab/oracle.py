@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from corelab.records import GAP, QUOTE, TRADE, Record
+from corelab.records import GAP, LEVEL, QUOTE, STATUS, TICKER, TRADE, Record
 from openbell.core import snapshot
 
 NAN = math.nan
@@ -43,6 +43,7 @@ class Row:
     session: int = 0
     gaps: int = 0
     status: int = 0
+    extra: int = 0
 
     def trade(self, record: Record) -> None:
         """Last and session figures; no size counts as 0, no turnover as price times size."""
@@ -68,10 +69,40 @@ class Row:
         self.quote_exchange_ns, self.quote_sequence = record.exchange_ns, record.sequence
         self.receive_ns = record.receive_ns
 
+    def ticker(self, record: Record) -> None:
+        """The vendor's own figures: assigned, never added up."""
+        self.last = record.a
+        self.open = record.a if math.isnan(self.open) else self.open
+        self.high = record.a if math.isnan(self.high) else max(self.high, record.a)
+        self.low = record.a if math.isnan(self.low) else min(self.low, record.a)
+        for index, name in ((1, "prev_close"), (2, "volume"), (3, "turnover")):
+            value = record.value(index)
+            if value is not None:
+                setattr(self, name, value)
+        self.trade_exchange_ns, self.trade_sequence = record.exchange_ns, record.sequence
+        self.receive_ns = record.receive_ns
+
+    def book(self, record: Record) -> None:
+        """A whole book of one level: what is absent is not there."""
+        for index, name in enumerate(("bid", "bid_size", "ask", "ask_size")):
+            value = record.value(index)
+            setattr(self, name, (0.0 if "size" in name else NAN) if value is None else value)
+        self.quote_exchange_ns, self.quote_sequence = record.exchange_ns, record.sequence
+        self.receive_ns = record.receive_ns
+
+    def told(self, record: Record) -> None:
+        """A gap or a status of this symbol alone."""
+        self.extra += 1
+        if record.kind == GAP:
+            self.gaps += 1
+        elif record.value(1) is not None:
+            self.status = int(record.b)
+
     def other(self, record: Record) -> None:
         """Count what concerns no symbol."""
         self.trades += 1
-        self.gaps += record.kind == GAP
+        self.gaps += record.kind == GAP and not record.side
+        self.extra += record.kind == GAP
         self.receive_ns = record.receive_ns or self.receive_ns
 
 
@@ -85,14 +116,20 @@ class Oracle:
 
     def apply(self, record: Record, position: int) -> None:
         """Apply the record at a ring position."""
-        known = record.row < self.rows and record.kind in (TRADE, QUOTE)
+        kinds = {
+            TRADE: Row.trade,
+            QUOTE: Row.quote,
+            TICKER: Row.ticker,
+            LEVEL: Row.book,
+            GAP: Row.told,
+            STATUS: Row.told,
+        }
+        known = record.row < self.rows and record.kind in kinds
         row = self.touched.setdefault(record.row if known else self.feed_row, Row())
         if not known:
             row.other(record)
-        elif record.kind == TRADE:
-            row.trade(record)
         else:
-            row.quote(record)
+            kinds[record.kind](row, record)
         row.updated = position + 1
         row.version += 2
 

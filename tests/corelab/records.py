@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-PAD, TRADE, QUOTE, TICKER, LEVEL, BAR, STATUS, GAP = range(8)
+PAD, TRADE, QUOTE, TICKER, LEVEL, BAR, STATUS, GAP, TRADES = range(9)
 HAS_A, HAS_B, HAS_C, HAS_D = 1, 2, 4, 8
 ROW_NONE = 0xFFFFFFFF
 SIZE = 64
@@ -15,7 +15,7 @@ _WHOLES = struct.Struct("<IBBHqqqqqqq")
 
 
 class Record(NamedTuple):
-    """One record; `a` to `d` are ints for GAP, floats otherwise."""
+    """One record; `a` to `d` are ints for GAP and STATUS, floats otherwise."""
 
     row: int
     kind: int
@@ -31,7 +31,7 @@ class Record(NamedTuple):
 
     def pack(self) -> bytes:
         """Return the 64 bytes."""
-        if self.kind == GAP:
+        if self.kind in (GAP, STATUS):
             return _WHOLES.pack(*self[:7], *(int(value) for value in self[7:]))
         return _FLOATS.pack(*self)
 
@@ -47,7 +47,7 @@ def unpack(data: bytes) -> list[Record]:
     found = []
     for at in range(0, len(data), SIZE):
         kind = data[at + 4]
-        found.append(Record(*(_WHOLES if kind == GAP else _FLOATS).unpack_from(data, at)))
+        found.append(Record(*(_WHOLES if kind in (GAP, STATUS) else _FLOATS).unpack_from(data, at)))
     return found
 
 

@@ -18,7 +18,7 @@ SECOND = 1_000_000_000
 
 # Where the ring and the snapshot keep what tests must set by hand.
 AT_CLAIM, AT_HEAD, AT_APPLIED, AT_RECORDS = 128, 256, 384, 1024
-AT_UNDO, UNDO_BYTES = 256, 512
+AT_UNDO, UNDO_BYTES = 256, 640
 NO_UNDO = 2**64 - 1
 
 

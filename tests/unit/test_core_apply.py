@@ -37,7 +37,7 @@ QUOTES = st.builds(quote, ROWS, *(optional(values) for values in (PRICES, SIZES,
 OTHERS = st.builds(
     lambda row, kind, at: Record(row, kind, receive_ns=at),
     st.sampled_from([0, 63, 128, ROW_NONE]),
-    st.sampled_from([PAD, TICKER, LEVEL, BAR, STATUS, 8, 255]),
+    st.sampled_from([PAD, TICKER, LEVEL, BAR, STATUS, 9, 255]),
     TIMES,
 )
 GAPS = st.builds(lambda count, at: Record(ROW_NONE, GAP, 0, 3, 0, at, 0, 2, count), st.integers(-1, 9), TIMES)
@@ -66,7 +66,7 @@ def test_the_first_trade_opens_and_later_ones_move_high_low_last_and_the_sums() 
         "version": 6, "last": 9.5, "size": 1.0, "open": 10.0, "high": 12.5, "low": 9.5, "volume": 6.0,
         "turnover": 65.5, "trades": 3, "trade_exchange_ns": 2, "trade_sequence": 99, "bid_size": 0, "ask_size": 0,
         "quote_exchange_ns": 0, "quote_sequence": 0, "receive_ns": 6, "updated": 3, "session": 0, "gaps": 0,
-        "status": 0,
+        "status": 0, "extra": 0,
     }  # fmt: skip
 
 

@@ -35,6 +35,7 @@ def test_the_dtype_is_made_once() -> None:
 def test_the_numbers_of_the_vocabulary_do_not_change() -> None:
     assert [(kind.name, int(kind)) for kind in record.Kind] == [
         ("PAD", 0), ("TRADE", 1), ("QUOTE", 2), ("TICKER", 3), ("LEVEL", 4), ("BAR", 5), ("STATUS", 6), ("GAP", 7),
+        ("TRADES", 8),
     ]  # fmt: skip
     assert [int(flag) for flag in record.Flag] == [1, 2, 4, 8, 16, 32, 64, 128]
     assert [int(side) for side in record.Side] == [0, 1, 2]
@@ -56,7 +57,8 @@ def test_every_reason_fits_its_counter_block_and_describes_itself() -> None:
 
 def test_every_reason_is_of_exactly_one_class() -> None:
     for reason in Reason:
-        classes = [reasons.is_invalid(reason), reasons.is_ignored(reason), reasons.is_lost(reason)]
+        merged = reason == Reason.CONFLATED
+        classes = [reasons.is_invalid(reason), reasons.is_ignored(reason), reasons.is_lost(reason), merged]
         assert classes.count(True) == 1, reason
     assert {reason for reason in Reason if reasons.is_ignored(reason)} == {
         reason for reason in Reason if reason.name.startswith("IGNORED")

@@ -5,6 +5,8 @@ from typing import Final, Literal, TypeVar
 from _typeshed import WriteableBuffer
 from typing_extensions import disjoint_base
 
+from openbell.core.symbols import SymbolTable
+
 # Variables, so that a list of any one kind of buffer will do.
 _Ring = TypeVar("_Ring", bound=WriteableBuffer)
 _Bell = TypeVar("_Bell", bound=WriteableBuffer)
@@ -25,7 +27,9 @@ class Applier:
         histogram: WriteableBuffer,
         clock_offset: WriteableBuffer,
         wait: str = "adaptive",
+        symbols: SymbolTable | None = None,
+        exchange_histogram: WriteableBuffer | None = None,
     ) -> None: ...
     def recover(self) -> Literal[0, 1]: ...
     def backlog(self) -> int: ...
-    def run(self, budget_ns: int) -> int: ...
+    def run(self, budget_ns: int, limit: int = 0) -> int: ...

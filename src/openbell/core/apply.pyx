@@ -10,12 +10,16 @@ Each record is applied in six steps, and a SIGKILL may fall between any two stor
 5. the version becomes even,
 6. ``applied`` of the ring passes the record.
 
+A group of records is one such unit: its rows, undo image and window are those of a single record, and ``applied``
+passes all of it at once. A STATUS record may change every row of the worker: each row is a unit of its own under the
+same undo word, which is disarmed in between, and what was done already is recognised and not done twice.
+
 A restarted worker that finds the undo word naming the next record of that ring puts the images back under an odd
 version and applies the record again; otherwise the record was done, or not begun. docs/memory-model.md, "undo".
 """
 
-from libc.math cimport isnan
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.math cimport NAN, isnan
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from openbell.core.atomics cimport (
     bits_of,
@@ -38,9 +42,16 @@ from openbell.core.layout cimport (
     HAS_B,
     HAS_C,
     HAS_D,
+    FIRST_OF_GROUP,
+    GROUP_MAX,
     KIND_GAP,
+    KIND_LEVEL,
     KIND_QUOTE,
+    KIND_STATUS,
+    KIND_TICKER,
     KIND_TRADE,
+    KIND_TRADES,
+    LAST_OF_GROUP,
     Record,
 )
 from openbell.core.ring cimport RING_HEADER, RingWords, ring_words
@@ -50,16 +61,21 @@ from openbell.core.snapshot cimport (
     ASK_SIZE,
     BID,
     BID_SIZE,
-    COLUMN_COUNT,
+    BOOK,
+    COLUMNS_MAX,
+    EXTRA,
     GAPS,
     HIGH,
     LAST,
     LOW,
     OPEN,
+    PREV_CLOSE,
     QUOTE_EXCHANGE_NS,
     QUOTE_SEQUENCE,
     RECEIVE_NS,
+    SESSION,
     SIZE,
+    STATUS,
     TRADE_EXCHANGE_NS,
     TRADE_SEQUENCE,
     TRADES,
@@ -73,6 +89,7 @@ from openbell.core.snapshot cimport (
     snapshot_words,
     undo_area,
 )
+from openbell.core.symbols cimport SymbolTable
 
 cdef enum:
     # Records between two looks at the clock: each one's latency is taken after its batch, so never too small.
@@ -84,6 +101,8 @@ cdef enum:
     C_PARKS = 1
     C_RECOVERED = 2
     C_MAX_BATCH = 3
+    C_LAST_NS = 4
+    C_CLOCK_OFFSET = 5
     SPIN_NS = 20_000
     PARK_NS = 100_000_000
 
@@ -96,11 +115,27 @@ cdef enum Wait:
 WAITS = ("spin", "yield", "park", "adaptive")
 
 cdef int[11] TRADE_COLUMNS
-TRADE_COLUMNS[:] = [LAST, SIZE, OPEN, HIGH, LOW, VOLUME, TURNOVER, TRADES, TRADE_EXCHANGE_NS, TRADE_SEQUENCE, RECEIVE_NS]
+TRADE_COLUMNS[:] = [
+    LAST, SIZE, OPEN, HIGH, LOW, VOLUME, TURNOVER, TRADES, TRADE_EXCHANGE_NS, TRADE_SEQUENCE, RECEIVE_NS
+]
 cdef int[7] QUOTE_COLUMNS
 QUOTE_COLUMNS[:] = [BID, BID_SIZE, ASK, ASK_SIZE, QUOTE_EXCHANGE_NS, QUOTE_SEQUENCE, RECEIVE_NS]
-cdef int[3] FEED_COLUMNS
-FEED_COLUMNS[:] = [TRADES, GAPS, RECEIVE_NS]
+cdef int[10] TICKER_COLUMNS
+TICKER_COLUMNS[:] = [
+    LAST, OPEN, HIGH, LOW, PREV_CLOSE, VOLUME, TURNOVER, TRADE_EXCHANGE_NS, TRADE_SEQUENCE, RECEIVE_NS
+]
+cdef int[4] FEED_COLUMNS
+FEED_COLUMNS[:] = [TRADES, GAPS, RECEIVE_NS, EXTRA]
+cdef int[4] SESSION_COLUMNS
+SESSION_COLUMNS[:] = [TRADES, RECEIVE_NS, SESSION, STATUS]
+cdef int[12] MERGED_COLUMNS
+MERGED_COLUMNS[:] = [
+    LAST, SIZE, OPEN, HIGH, LOW, VOLUME, TURNOVER, TRADES, TRADE_EXCHANGE_NS, TRADE_SEQUENCE, RECEIVE_NS, EXTRA
+]
+cdef int[3] ROW_COLUMNS
+ROW_COLUMNS[:] = [GAPS, STATUS, EXTRA]
+cdef int[10] ROLL_COLUMNS
+ROLL_COLUMNS[:] = [PREV_CLOSE, SIZE, OPEN, HIGH, LOW, VOLUME, TURNOVER, TRADES, SESSION, STATUS]
 
 
 cdef class Applier:
@@ -122,6 +157,11 @@ cdef class Applier:
         The worker's counter block, its latency histogram, and the feed's clock offset word.
     wait : {"spin", "yield", "park", "adaptive"}
         What to do when there is nothing to do.
+    symbols : SymbolTable, optional
+        Says which rows are this worker's: a STATUS record of the whole market changes them. Without it such a record
+        changes the feed row alone.
+    exchange_histogram : writable buffer, optional
+        Gets the time from each record's `exchange_ns` to the snapshot, which may be negative: clocks differ.
 
     Notes
     -----
@@ -130,7 +170,12 @@ cdef class Applier:
 
     cdef list _lent
     cdef SnapshotWords *words
-    cdef uint64_t *columns[COLUMN_COUNT]
+    cdef uint64_t *columns[COLUMNS_MAX]
+    cdef int column_count
+    cdef int levels
+    cdef int book_columns[COLUMNS_MAX]
+    cdef int book_count
+    cdef SymbolTable symbols
     cdef Undo *undo
     cdef int worker
     cdef int ring_count
@@ -140,14 +185,15 @@ cdef class Applier:
     cdef Bell *bell
     cdef uint64_t *counters
     cdef Histogram *histogram
+    cdef Histogram *exchange_histogram
     cdef uint64_t *clock_offset
-    cdef uint64_t last_offset
     cdef int64_t timed_from
+    cdef uint64_t timed_after[RINGS_MAX]
     cdef uint64_t feed_row
     cdef int wait
 
     def __init__(self, snapshot, int worker, list rings, worker_bell, list producer_bells, counters, histogram,
-                 clock_offset, wait="adaptive"):
+                 clock_offset, wait="adaptive", SymbolTable symbols=None, exchange_histogram=None):
         cdef Borrowed lent
         cdef int i
         if wait not in WAITS:
@@ -163,8 +209,18 @@ cdef class Applier:
         self.worker = worker
         self.feed_row = self.words.data_rows + worker * 64
         self.undo = undo_area(self.words, worker)
-        for i in range(<int>COLUMN_COUNT):
+        self.column_count = self.words.columns
+        for i in range(self.column_count):
             self.columns[i] = column(self.words, i)
+        self.levels = self.words.levels
+        for i in range(7):
+            self.book_columns[i] = QUOTE_COLUMNS[i]
+        self.book_columns[7] = EXTRA
+        self.book_count = 8
+        for i in range(<int>BOOK, self.column_count):
+            self.book_columns[self.book_count] = i
+            self.book_count += 1
+        self.symbols = symbols
         self.ring_count = len(rings)
         for i in range(self.ring_count):
             lent = borrow_writable(rings[i], RING_HEADER)
@@ -173,10 +229,15 @@ cdef class Applier:
             self.records[i] = <Record *>(<uint8_t *>self.rings[i] + RING_HEADER)
             self.producers[i] = <Bell *>self._hold(producer_bells[i], sizeof(Bell))
         self.bell = <Bell *>self._hold(worker_bell, sizeof(Bell))
-        self.counters = <uint64_t *>self._hold(counters, 8 * (C_MAX_BATCH + 1))
+        self.counters = <uint64_t *>self._hold(counters, 8 * (C_CLOCK_OFFSET + 1))
         self.histogram = <Histogram *>self._hold(histogram, sizeof(Histogram))
+        self.exchange_histogram = NULL
+        if exchange_histogram is not None:
+            self.exchange_histogram = <Histogram *>self._hold(exchange_histogram, sizeof(Histogram))
         self.clock_offset = <uint64_t *>self._hold(clock_offset, 8)
-        self.last_offset = load_relaxed(self.clock_offset)
+        if not self.counters[C_CLOCK_OFFSET]:
+            # The first worker here. Another one finds what its predecessor went by: the clock may have been stepped since.
+            self.counters[C_CLOCK_OFFSET] = load_relaxed(self.clock_offset)
 
     cdef unsigned char *_hold(self, buffer, size_t need) except NULL:
         cdef Borrowed lent = borrow_writable(buffer, need)
@@ -220,7 +281,7 @@ cdef class Applier:
             store_relaxed(&self.columns[VERSION][row], version)
         crash_point(10)
         fence_release()  # SYNC POINT: row-odd
-        for c in range(<int>COLUMN_COUNT):
+        for c in range(self.column_count):
             if self.undo.mask >> c & 1:
                 store_relaxed(&self.columns[c][row], self.undo.image[c])
                 crash_point(11)
@@ -240,8 +301,15 @@ cdef class Applier:
             n += load_acquire(&self.rings[i].head) - load_relaxed(&self.rings[i].applied)
         return n
 
-    def run(self, int64_t budget_ns) -> int:
+    def run(self, int64_t budget_ns, uint64_t limit=0) -> int:
         """Apply what comes for `budget_ns`, waiting by the strategy in force. The GIL is released.
+
+        Parameters
+        ----------
+        budget_ns : int
+            When to return.
+        limit : int
+            Return after about so many records, too; 0: as many as come.
 
         Returns
         -------
@@ -250,17 +318,17 @@ cdef class Applier:
         """
         cdef uint64_t applied = 0
         with nogil:
-            applied = self._run(budget_ns)
+            applied = self._run(budget_ns, limit if limit else <uint64_t>-1)
         return applied
 
-    cdef uint64_t _run(self, int64_t budget_ns) noexcept nogil:
+    cdef uint64_t _run(self, int64_t budget_ns, uint64_t limit) noexcept nogil:
         cdef int64_t now = monotonic_ns()
         cdef int64_t deadline = now + budget_ns
         cdef int64_t idle_since = now
         cdef uint64_t total = 0
         cdef uint64_t n
         cdef int i
-        while now < deadline:
+        while now < deadline and total < limit:
             n = 0
             for i in range(self.ring_count):
                 n += self._drain(i)
@@ -297,36 +365,43 @@ cdef class Applier:
         cdef Record *records = self.records[ring]
         cdef uint64_t mask = words.capacity - 1
         cdef uint64_t at = load_relaxed(&words.applied)
-        cdef uint64_t n = load_acquire(&words.head) - at  # SYNC POINT: ring-head
+        cdef uint64_t available = load_acquire(&words.head) - at  # SYNC POINT: ring-head
         cdef int64_t received[BATCH]
-        cdef uint64_t i
-        if n == 0:
+        cdef int64_t stamped[BATCH]
+        cdef const Record *record
+        cdef uint64_t done = 0
+        cdef uint64_t units = 0
+        if available == 0:
             return 0
-        if n > self.counters[C_MAX_BATCH]:
-            self.counters[C_MAX_BATCH] = n
-        n = min(n, <uint64_t>BATCH)
-        for i in range(n):
+        if available > self.counters[C_MAX_BATCH]:
+            self.counters[C_MAX_BATCH] = available
+        while done < available and units < BATCH:
+            record = &records[(at + done) & mask]
             # Taken before the record is let go: behind `applied` the producer may write over it.
-            received[i] = records[(at + i) & mask].receive_ns
-            self._apply(ring, &records[(at + i) & mask], at + i, &words.applied)
+            received[units] = record.receive_ns
+            stamped[units] = record.exchange_ns
+            done += self._apply(ring, record, at + done, available - done)
+            units += 1
         ring_bell(self.producers[ring])
-        self._time(received, n)
+        self._time(received, stamped, units, at >= self.timed_after[ring])
         self.counters[C_BATCHES] += 1
-        return n
+        return done
 
-    cdef void _time(self, const int64_t *received, uint64_t n) noexcept nogil:
+    cdef void _time(self, const int64_t *received, const int64_t *stamped, uint64_t n, bint timed) noexcept nogil:
         """Count receive-to-snapshot latencies: receive times of a batch repeat, so runs are counted at once."""
         cdef uint64_t offset = load_relaxed(self.clock_offset)
-        cdef int64_t now
-        cdef uint64_t i = 0
-        cdef uint64_t run
-        now = monotonic_ns() + <int64_t>offset
-        if offset != self.last_offset:
-            # The wall clock was stepped, and what was stamped before cannot be compared. After a step forward such
-            # stamps lie before this moment; after a step back they lie in the future, where no other stamp can.
-            self.last_offset = offset
-            self.timed_from = now
-        while i < n:
+        cdef int64_t now = monotonic_ns() + <int64_t>offset
+        cdef uint64_t i, run
+        store_relaxed(&self.counters[C_LAST_NS], <uint64_t>now)
+        if offset != self.counters[C_CLOCK_OFFSET]:
+            self._step(offset, now)
+            timed = False
+        if self.exchange_histogram is not NULL:
+            for i in range(n):
+                if stamped[i]:
+                    observe(self.exchange_histogram, now - stamped[i], 1)
+        i = 0
+        while timed and i < n:
             run = 1
             while i + run < n and received[i + run] == received[i]:
                 run += 1
@@ -334,24 +409,111 @@ cdef class Applier:
                 observe(self.histogram, now - received[i], run)
             i += run
 
-    cdef void _apply(self, int ring, const Record *record, uint64_t position, uint64_t *applied) noexcept nogil:
-        cdef Undo *undo = self.undo
+    cdef void _step(self, uint64_t offset, int64_t now) noexcept nogil:
+        """The wall clock was stepped: what was stamped before cannot be compared with what the clock says now.
+
+        That is all that is in the rings, and what the receivers are reading at this moment: after a step forward such
+        stamps lie before it, after a step back in the future, where no other stamp can.
+        """
+        cdef int i
+        self.counters[C_CLOCK_OFFSET] = offset
+        self.timed_from = now
+        for i in range(self.ring_count):
+            self.timed_after[i] = load_acquire(&self.rings[i].head)
+
+    # ---- one unit: a record, or a group ----
+
+    cdef uint64_t _apply(self, int ring, const Record *record, uint64_t position, uint64_t available) noexcept nogil:
+        """Apply the record at `position`, or the group that begins there; return how many records that was."""
         cdef uint64_t row = record.row
-        cdef uint64_t *versions = self.columns[VERSION]
+        cdef uint64_t n = 1
         cdef uint64_t version
-        cdef uint64_t mask = 1ULL << UPDATED
-        cdef const int *touched
-        cdef int count, i
         if record.kind == KIND_TRADE and row < self.words.data_rows:
-            touched = TRADE_COLUMNS
-            count = 11
+            version = self._open(ring, position, row, TRADE_COLUMNS, 11)
+            self._trade(record, row)
+            self._close(row, version, position + 1)
         elif record.kind == KIND_QUOTE and row < self.words.data_rows:
-            touched = QUOTE_COLUMNS
-            count = 7
+            version = self._open(ring, position, row, QUOTE_COLUMNS, 7)
+            self._quote(record, row)
+            self._close(row, version, position + 1)
+        else:
+            n = self._rare(ring, record, position, available)
+        # 6. Done.
+        store_release(&self.rings[ring].applied, position + n)  # SYNC POINT: ring-gate
+        crash_point(13)
+        return n
+
+    cdef uint64_t _rare(self, int ring, const Record *record, uint64_t position, uint64_t available) noexcept nogil:
+        """All but the two kinds that most records are of, out of the way of those."""
+        cdef uint64_t row = record.row
+        # Negative: of no symbol.
+        cdef int kind = record.kind if row < self.words.data_rows else -<int>record.kind
+        cdef uint64_t n = 1
+        cdef uint64_t version
+        if kind == KIND_LEVEL:
+            n = self._group(ring, record, position, available)
+            version = self._begin(ring, position, row, self.book_columns, self.book_count)
+            self._book(ring, position, n, row)
+        elif kind == KIND_TRADES:
+            n = self._group(ring, record, position, available)
+            version = self._begin(ring, position, row, MERGED_COLUMNS, 12)
+            if n == 2:
+                self._trades(record, self._record(ring, position + 1), row)
+        elif kind == KIND_TICKER:
+            version = self._begin(ring, position, row, TICKER_COLUMNS, 10)
+            self._ticker(record, row)
+        elif kind == KIND_GAP or kind == KIND_STATUS:
+            version = self._begin(ring, position, row, ROW_COLUMNS, 3)
+            self._add(EXTRA, row, 1)
+            if kind == KIND_GAP:
+                self._add(GAPS, row, 1)
+            elif record.flags & HAS_B:
+                self._set_int(STATUS, row, record.value[1].i)
+        elif kind == -<int>KIND_STATUS:
+            self._session(ring, record, position)
+            row = self.feed_row
+            version = self._begin(ring, position, row, SESSION_COLUMNS, 4)
+            self._feed(record, row)
+            if record.flags & HAS_A and record.value[0].i > (<int64_t *>self.columns[SESSION])[row]:
+                self._set_int(SESSION, row, record.value[0].i)
+            if record.flags & HAS_B:
+                self._set_int(STATUS, row, record.value[1].i)
         else:
             row = self.feed_row
-            touched = FEED_COLUMNS
-            count = 3
+            version = self._begin(ring, position, row, FEED_COLUMNS, 4)
+            self._feed(record, row)
+        self._close(row, version, position + n)
+        return n
+
+    cdef uint64_t _begin(self, int ring, uint64_t position, uint64_t row, const int *touched, int count) noexcept nogil:
+        return self._open(ring, position, row, touched, count)
+
+    cdef inline const Record *_record(self, int ring, uint64_t position) noexcept nogil:
+        return &self.records[ring][position & (self.rings[ring].capacity - 1)]
+
+    cdef uint64_t _group(self, int ring, const Record *first, uint64_t position, uint64_t available) noexcept nogil:
+        """How many records the group has that begins with `first`. A producer shows it whole or not at all; should one
+        be cut short all the same, each of its records stands alone."""
+        cdef uint64_t n = 1
+        cdef const Record *record = first
+        if not first.flags & FIRST_OF_GROUP:
+            return 1
+        while not record.flags & LAST_OF_GROUP:
+            if n == available or n == GROUP_MAX:
+                return 1
+            record = self._record(ring, position + n)
+            if record.row != first.row or record.kind != first.kind or record.flags & FIRST_OF_GROUP:
+                return 1
+            n += 1
+        return n
+
+    cdef inline uint64_t _open(self, int ring, uint64_t position, uint64_t row, const int *touched,
+                               int count) noexcept nogil:
+        """Begin to change columns `touched` of `row` for the record at `position`; return the row's odd version."""
+        cdef Undo *undo = self.undo
+        cdef uint64_t version
+        cdef uint64_t mask = 1ULL << UPDATED
+        cdef int i
         # 1. Images. A reader may be taking the last record's images at this moment: the even version that ended its
         # window must be seen before they change, and a release store alone does not hold back what comes after it.
         fence_release()  # SYNC POINT: undo-reuse
@@ -369,26 +531,65 @@ cdef class Applier:
         store_release(&undo.word, self._word(ring, position))  # SYNC POINT: undo-armed
         crash_point(5)
         # 3. Odd.
-        version = versions[row] + 1
+        version = self.columns[VERSION][row] + 1
         # Released: a reader that meets the odd row must find the word and the images of this record, not the last one's.
-        store_release(&versions[row], version)  # SYNC POINT: undo-armed
+        store_release(&self.columns[VERSION][row], version)  # SYNC POINT: undo-armed
         crash_point(6)
         fence_release()  # SYNC POINT: row-odd
-        # 4. Data.
-        if record.kind == KIND_TRADE and row < self.words.data_rows:
-            self._trade(record, row)
-        elif record.kind == KIND_QUOTE and row < self.words.data_rows:
-            self._quote(record, row)
-        else:
-            self._feed(record, row)
-        store_relaxed(&self.columns[UPDATED][row], position + 1)
+        # 4. Data: what the caller does now.
+        return version
+
+    cdef inline void _close(self, uint64_t row, uint64_t version, uint64_t updated) noexcept nogil:
+        store_relaxed(&self.columns[UPDATED][row], updated)
         crash_point(8)
         # 5. Even.
-        store_release(&versions[row], version + 1)  # SYNC POINT: row-even
+        store_release(&self.columns[VERSION][row], version + 1)  # SYNC POINT: row-even
         crash_point(9)
-        # 6. Done.
-        store_release(applied, position + 1)  # SYNC POINT: ring-gate
-        crash_point(13)
+
+    cdef void _session(self, int ring, const Record *record, uint64_t position) noexcept nogil:
+        """Take all rows of this worker to the session and the status that `record` tells.
+
+        Assignments, and a row shows by its session and status that it has them: applied again after a crash, the
+        record finds what is left to do.
+        """
+        cdef int64_t session = record.value[0].i if record.flags & HAS_A else 0
+        cdef int64_t status = record.value[1].i
+        cdef bint has_status = record.flags & HAS_B != 0
+        cdef int64_t *sessions = <int64_t *>self.columns[SESSION]
+        cdef int64_t *statuses = <int64_t *>self.columns[STATUS]
+        cdef uint64_t block, row, version
+        if self.symbols is None:
+            return
+        for block in range(self.words.data_rows // 64):
+            if self.symbols.shard_of_block(block) != self.worker:
+                continue
+            for row in range(block * 64, block * 64 + 64):
+                if session > sessions[row]:
+                    self._disarm()
+                    version = self._begin(ring, position, row, ROLL_COLUMNS, 10)
+                    self._set(PREV_CLOSE, row, self._get(LAST, row))
+                    self._set(SIZE, row, 0.0)
+                    self._set(OPEN, row, NAN)
+                    self._set(HIGH, row, NAN)
+                    self._set(LOW, row, NAN)
+                    self._set(VOLUME, row, 0.0)
+                    self._set(TURNOVER, row, 0.0)
+                    self._set_int(TRADES, row, 0)
+                    self._set_int(SESSION, row, session)
+                    if has_status:
+                        self._set_int(STATUS, row, status)
+                    self._close(row, version, position + 1)
+                elif has_status and statuses[row] != status:
+                    self._disarm()
+                    version = self._begin(ring, position, row, ROW_COLUMNS, 3)
+                    self._set_int(STATUS, row, status)
+                    self._close(row, version, position + 1)
+        self._disarm()
+
+    cdef inline void _disarm(self) noexcept nogil:
+        """Before the images of another row under the same word: until they are whole, there is nothing to put back."""
+        store_relaxed(&self.undo.word, <uint64_t>-1)
+        crash_point(14)
 
     cdef inline void _set(self, int index, uint64_t row, double value) noexcept nogil:
         store_relaxed(&self.columns[index][row], bits_of(value))
@@ -407,21 +608,80 @@ cdef class Applier:
         cdef double turnover = record.value[2].f if record.flags & HAS_C else price * size
         self._set(LAST, row, price)
         self._set(SIZE, row, size)
-        if isnan(self._get(OPEN, row)):
-            self._set(OPEN, row, price)
-            self._set(HIGH, row, price)
-            self._set(LOW, row, price)
-        else:
-            if price > self._get(HIGH, row):
-                self._set(HIGH, row, price)
-            if price < self._get(LOW, row):
-                self._set(LOW, row, price)
+        self._range(row, price, price, price)
         self._set(VOLUME, row, self._get(VOLUME, row) + size)
         self._set(TURNOVER, row, self._get(TURNOVER, row) + turnover)
-        self._set_int(TRADES, row, (<int64_t *>self.columns[TRADES])[row] + 1)
+        self._add(TRADES, row, 1)
         self._set_int(TRADE_EXCHANGE_NS, row, record.exchange_ns)
         self._set_int(TRADE_SEQUENCE, row, record.sequence)
         self._set_int(RECEIVE_NS, row, record.receive_ns)
+
+    cdef inline void _add(self, int index, uint64_t row, int64_t n) noexcept nogil:
+        self._set_int(index, row, (<int64_t *>self.columns[index])[row] + n)
+
+    cdef inline void _range(self, uint64_t row, double first, double high, double low) noexcept nogil:
+        """Take prices from `low` to `high`, the first of them `first`, into the session's open, high and low."""
+        if isnan(self._get(OPEN, row)):
+            self._set(OPEN, row, first)
+            self._set(HIGH, row, high)
+            self._set(LOW, row, low)
+        else:
+            if high > self._get(HIGH, row):
+                self._set(HIGH, row, high)
+            if low < self._get(LOW, row):
+                self._set(LOW, row, low)
+
+    cdef void _trades(self, const Record *record, const Record *more, uint64_t row) noexcept nogil:
+        """Many trades merged into one group."""
+        self._set(LAST, row, record.value[0].f)
+        self._set(SIZE, row, record.value[1].f)
+        self._range(row, record.value[2].f, more.value[0].f, more.value[1].f)
+        self._set(VOLUME, row, self._get(VOLUME, row) + more.value[2].f)
+        self._set(TURNOVER, row, self._get(TURNOVER, row) + more.value[3].f)
+        self._add(TRADES, row, record.value[3].i)
+        self._set_int(TRADE_EXCHANGE_NS, row, record.exchange_ns)
+        self._set_int(TRADE_SEQUENCE, row, record.sequence)
+        self._set_int(RECEIVE_NS, row, record.receive_ns)
+        self._add(EXTRA, row, 1)
+
+    cdef void _ticker(self, const Record *record, uint64_t row) noexcept nogil:
+        """A vendor's own running figures: its sums are taken as they are, never added up."""
+        cdef double price = record.value[0].f
+        self._set(LAST, row, price)
+        self._range(row, price, price, price)
+        if record.flags & HAS_B:
+            self._set(PREV_CLOSE, row, record.value[1].f)
+        if record.flags & HAS_C:
+            self._set(VOLUME, row, record.value[2].f)
+        if record.flags & HAS_D:
+            self._set(TURNOVER, row, record.value[3].f)
+        self._set_int(TRADE_EXCHANGE_NS, row, record.exchange_ns)
+        self._set_int(TRADE_SEQUENCE, row, record.sequence)
+        self._set_int(RECEIVE_NS, row, record.receive_ns)
+
+    cdef void _book(self, int ring, uint64_t position, uint64_t n, uint64_t row) noexcept nogil:
+        """A whole book: what it does not hold, is not there."""
+        cdef const Record *record = self._record(ring, position)
+        cdef int level, at
+        cdef uint16_t flags = record.flags
+        self._set(BID, row, record.value[0].f if flags & HAS_A else NAN)
+        self._set(BID_SIZE, row, record.value[1].f if flags & HAS_B else 0.0)
+        self._set(ASK, row, record.value[2].f if flags & HAS_C else NAN)
+        self._set(ASK_SIZE, row, record.value[3].f if flags & HAS_D else 0.0)
+        self._set_int(QUOTE_EXCHANGE_NS, row, record.exchange_ns)
+        self._set_int(QUOTE_SEQUENCE, row, record.sequence)
+        self._set_int(RECEIVE_NS, row, record.receive_ns)
+        self._add(EXTRA, row, n - 1)
+        for level in range(self.levels):
+            flags = 0
+            if <uint64_t>level < n:
+                record = self._record(ring, position + level)
+                flags = record.flags
+            at = <int>BOOK + level
+            self._set(at, row, record.value[0].f if flags & HAS_A else NAN)
+            self._set(at + self.levels, row, record.value[1].f if flags & HAS_B else 0.0)
+            self._set(at + 2 * self.levels, row, record.value[2].f if flags & HAS_C else NAN)
+            self._set(at + 3 * self.levels, row, record.value[3].f if flags & HAS_D else 0.0)
 
     cdef inline void _quote(self, const Record *record, uint64_t row) noexcept nogil:
         if record.flags & HAS_A:
@@ -438,8 +698,11 @@ cdef class Applier:
 
     cdef inline void _feed(self, const Record *record, uint64_t row) noexcept nogil:
         """What concerns no symbol is counted in the worker's feed row, under the same undo as any record."""
-        self._set_int(TRADES, row, (<int64_t *>self.columns[TRADES])[row] + 1)
+        self._add(TRADES, row, 1)
         if record.kind == KIND_GAP:
-            self._set_int(GAPS, row, (<int64_t *>self.columns[GAPS])[row] + 1)
+            self._add(EXTRA, row, 1)
+            if not record.side:
+                # Otherwise it was told to the rows that it concerns, one by one.
+                self._add(GAPS, row, 1)
         if record.receive_ns:
             self._set_int(RECEIVE_NS, row, record.receive_ns)

@@ -44,10 +44,15 @@ cdef enum:
     KIND_BAR = 5
     KIND_STATUS = 6
     KIND_GAP = 7
+    KIND_TRADES = 8
     HAS_A = 1
     HAS_B = 2
     HAS_C = 4
     HAS_D = 8
+    FIRST_OF_GROUP = 16
+    LAST_OF_GROUP = 32
+    # More records than any group has.
+    GROUP_MAX = 16
     GAP_LAP = 3
 
 cdef enum:

@@ -30,3 +30,5 @@ cdef enum:
     SIDE_WRONG_TYPE = 27
     SIDE_QUEUE_FULL = 29
     SYMBOL_WRONG_TYPE = 30
+    DROPPED = 31
+    CONFLATED = 32

@@ -27,11 +27,17 @@ cdef enum:
     SESSION
     GAPS
     STATUS
-    COLUMN_COUNT
+    # Records applied to the row that were no event of their own: the further ones of a group, gaps, halts.
+    EXTRA
+    # From here the columns of the order book, four a level: bids, bid sizes, asks, ask sizes.
+    BOOK
 
 cdef enum:
+    LEVELS_MAX = 10
+    # One bit a column in an undo mask.
+    COLUMNS_MAX = 64
     SNAPSHOT_HEADER = 256
-    UNDO_BYTES = 512
+    UNDO_BYTES = 640
 
 ctypedef struct SnapshotWords:
     uint64_t rows
@@ -41,13 +47,14 @@ ctypedef struct SnapshotWords:
     uint64_t stride
     uint64_t undo_offset
     uint64_t column_offset
+    uint64_t levels
 
 ctypedef struct Undo:
     # ring << 56 | position of the record in flight; all ones: none yet.
     uint64_t word
     uint64_t row
     uint64_t mask
-    uint64_t image[COLUMN_COUNT]
+    uint64_t image[COLUMNS_MAX]
 
 cdef SnapshotWords *snapshot_words(Borrowed lent) except NULL
 

@@ -44,8 +44,23 @@ COLUMNS = (
     ("session", "i8"),
     ("gaps", "i8"),
     ("status", "i8"),
+    ("extra", "i8"),
 )
 _EMPTY = (LAST, OPEN, HIGH, LOW, PREV_CLOSE, BID, ASK)
+_BOOK = ("book_bid", "book_bid_size", "book_ask", "book_ask_size")
+
+
+def columns(book_levels: int = 0) -> tuple:
+    """Return ``(name, "f8" or "i8")`` of all columns of a snapshot with `book_levels` levels a side, in order.
+
+    Raises
+    ------
+    ValueError
+        There are 0 to 10 levels.
+    """
+    if not 0 <= book_levels <= LEVELS_MAX:
+        raise ValueError(f"book_levels must be from 0 to {LEVELS_MAX}, not {book_levels}")
+    return COLUMNS + tuple((f"{part}_{level}", "f8") for part in _BOOK for level in range(1, book_levels + 1))
 
 
 cdef uint64_t _stride(uint64_t rows) noexcept nogil:
@@ -66,15 +81,15 @@ def feed_row(rows: int, worker: int) -> int:
     return rows + worker * BLOCK
 
 
-def size(rows: int, workers: int) -> int:
+def size(rows: int, workers: int, book_levels: int = 0) -> int:
     """Return the bytes of a snapshot of `rows` data rows (a multiple of 64) written by `workers` workers."""
     _check(rows, workers)
-    return SNAPSHOT_HEADER + workers * UNDO_BYTES + <int>COLUMN_COUNT * _stride(rows + workers * BLOCK)
+    return SNAPSHOT_HEADER + workers * UNDO_BYTES + len(columns(book_levels)) * _stride(rows + workers * BLOCK)
 
 
-def format(buffer, rows: int, workers: int) -> None:
+def format(buffer, rows: int, workers: int, book_levels: int = 0) -> None:
     """Make an empty snapshot in `buffer`: NaN in prices, 0 elsewhere, nothing in flight."""
-    cdef Borrowed lent = borrow_writable(buffer, size(rows, workers))
+    cdef Borrowed lent = borrow_writable(buffer, size(rows, workers, book_levels))
     cdef SnapshotWords *words = <SnapshotWords *>lent.data
     cdef Py_ssize_t i
     cdef double *values
@@ -82,13 +97,16 @@ def format(buffer, rows: int, workers: int) -> None:
     words.rows = rows + workers * BLOCK
     words.data_rows = rows
     words.workers = workers
-    words.columns = COLUMN_COUNT
+    words.columns = len(columns(book_levels))
+    words.levels = book_levels
     words.stride = _stride(words.rows)
     words.undo_offset = SNAPSHOT_HEADER
     words.column_offset = SNAPSHOT_HEADER + workers * UNDO_BYTES
     for worker in range(workers):
         undo_area(words, worker).word = <uint64_t>-1
-    for index in _EMPTY:
+    for index, (name, _) in enumerate(columns(book_levels)):
+        if index not in _EMPTY and not (index >= <int>BOOK and "size" not in name):
+            continue
         values = <double *>column(words, index)
         for i in range(<Py_ssize_t>words.rows):
             values[i] = NAN
@@ -97,7 +115,7 @@ def format(buffer, rows: int, workers: int) -> None:
 cdef SnapshotWords *snapshot_words(Borrowed lent) except NULL:
     """Check that a buffer (of at least SNAPSHOT_HEADER bytes) holds a snapshot of this layout and return its words."""
     cdef SnapshotWords *words = <SnapshotWords *>lent.data
-    if words.columns != COLUMN_COUNT or not words.rows:
+    if words.levels > LEVELS_MAX or words.columns != <uint64_t>BOOK + 4 * words.levels or not words.rows:
         raise ValueError("the buffer holds no snapshot of this layout")
     if <uint64_t>lent.size < words.column_offset + words.columns * words.stride:
         raise ValueError("the buffer is shorter than the snapshot that its header names")
@@ -116,7 +134,7 @@ cdef bint _undo_row(const SnapshotWords *words, Py_ssize_t row, uint64_t version
         if word == <uint64_t>-1 or load_relaxed(&undo.row) != <uint64_t>row:
             continue
         mask = load_relaxed(&undo.mask)
-        for c in range(<int>COLUMN_COUNT):
+        for c in range(<int>words.columns):
             if mask >> c & 1:
                 out[c * step] = load_relaxed(&undo.image[c])
             else:
@@ -138,7 +156,7 @@ cdef bint _copy_row(const SnapshotWords *words, Py_ssize_t row, uint64_t *out, P
     while True:
         version = load_acquire(&versions[row])  # SYNC POINT: row-even
         if version & 1 == 0:
-            for c in range(1, <int>COLUMN_COUNT):
+            for c in range(1, <int>words.columns):
                 out[c * step] = load_relaxed(&column(words, c)[row])
             fence_acquire()  # SYNC POINT: row-odd (the copy before the look that judges it)
             if load_relaxed(&versions[row]) == version:
@@ -160,6 +178,17 @@ cdef class SnapshotReader:
     ----------
     buffer : buffer
         Body of the snapshot segment; borrowed for the life of the reader.
+
+    Attributes
+    ----------
+    rows, data_rows : int
+        All rows, and those that symbols can have.
+    columns : tuple of (str, str)
+        Name and type of each column, in the order of copies.
+    book_levels : int
+        Levels of the order book a side.
+    columns_at, stride : int
+        Offset of the first column, and from each column to the next, in bytes.
     """
 
     cdef object _buffer
@@ -167,6 +196,10 @@ cdef class SnapshotReader:
     cdef readonly Py_ssize_t rows
     cdef readonly Py_ssize_t data_rows
     cdef readonly int workers
+    cdef readonly int book_levels
+    cdef readonly Py_ssize_t stride
+    cdef readonly Py_ssize_t columns_at
+    cdef readonly tuple columns
     cdef readonly unsigned long long undone
 
     def __init__(self, buffer):
@@ -176,6 +209,10 @@ cdef class SnapshotReader:
         self.rows = self.words.rows
         self.data_rows = self.words.data_rows
         self.workers = self.words.workers
+        self.book_levels = self.words.levels
+        self.stride = self.words.stride
+        self.columns_at = self.words.column_offset
+        self.columns = columns(self.book_levels)
 
     def column_offset(self, name: str) -> int:
         """Return the offset in bytes of column `name`: `rows` contiguous 8-byte values.
@@ -185,10 +222,20 @@ cdef class SnapshotReader:
         KeyError
             No such column.
         """
-        for index, (known, _) in enumerate(COLUMNS):
+        for index, (known, _) in enumerate(self.columns):
             if known == name:
                 return self.words.column_offset + index * self.words.stride
         raise KeyError(f"no column {name!r}")
+
+    def extra(self) -> int:
+        """Return how many records were applied to data rows that were no event of their own, over all rows."""
+        cdef uint64_t *extras = column(self.words, EXTRA)
+        cdef uint64_t total = 0
+        cdef Py_ssize_t row
+        with nogil:
+            for row in range(self.data_rows):
+                total += load_relaxed(&extras[row])
+        return total
 
     def copy_rows(self, rows, out) -> int:
         """Copy rows, each consistent in itself, in column-major order.
@@ -198,7 +245,7 @@ cdef class SnapshotReader:
         rows : buffer of intp, shape (n,)
             Row indices.
         out : writable buffer of uint64, shape (columns, n), C order
-            Receives the bits; view its rows with the dtypes of `COLUMNS`.
+            Receives the bits; view its rows with the dtypes of `columns`.
 
         Returns
         -------
@@ -208,7 +255,7 @@ cdef class SnapshotReader:
         cdef Borrowed indices = borrow(rows, 0)
         cdef const intptr_t *wanted = <const intptr_t *>indices.data
         cdef Py_ssize_t i, n = indices.size // <Py_ssize_t>sizeof(intptr_t), undone = 0
-        cdef Borrowed target = borrow_writable(out, n * <int>COLUMN_COUNT * 8)
+        cdef Borrowed target = borrow_writable(out, n * <Py_ssize_t>self.words.columns * 8)
         cdef uint64_t *to = <uint64_t *>target.data
         for i in range(n):
             if not 0 <= wanted[i] < self.rows:
@@ -232,7 +279,7 @@ cdef class SnapshotReader:
             How many rows were taken from an undo area.
         """
         cdef Py_ssize_t rows = self.rows
-        cdef Borrowed target = borrow_writable(out, rows * <int>COLUMN_COUNT * 8)
+        cdef Borrowed target = borrow_writable(out, rows * <Py_ssize_t>self.words.columns * 8)
         cdef uint64_t *to = <uint64_t *>target.data
         cdef uint64_t before[BLOCK]
         cdef uint64_t *versions = column(self.words, VERSION)
@@ -244,7 +291,7 @@ cdef class SnapshotReader:
                 start = block * BLOCK
                 for i in range(BLOCK):
                     before[i] = load_acquire(&versions[start + i])  # SYNC POINT: row-even
-                for c in range(1, <int>COLUMN_COUNT):
+                for c in range(1, <int>self.words.columns):
                     memcpy(to + c * rows + start, &column(self.words, c)[start], BLOCK * 8)
                 fence_acquire()  # SYNC POINT: row-odd
                 for i in range(BLOCK):

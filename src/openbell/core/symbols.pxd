@@ -1,7 +1,7 @@
 # cython: language_level=3
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from openbell.core.atomics cimport prefetch_read
+from openbell.core.atomics cimport load_acquire, prefetch_read
 
 cdef enum:
     KEY_MAX = 31
@@ -39,6 +39,21 @@ cdef class SymbolTable:
     cdef inline void prefetch(self, const Key *key) noexcept nogil:
         """Fetch the line that `find` will look at first."""
         prefetch_read(&self.slots[key.hash & self.mask])
+
+    cdef inline int shard_of_block(self, uint64_t block) noexcept nogil:
+        """The shard that rows 64 * block and up were handed to, or -1 if nobody has them yet."""
+        cdef uint64_t row = block * 64
+        cdef uint32_t at
+        cdef const Slot *slot
+        if row >= <uint64_t>self.rows:
+            return -1
+        at = self.row_slot[row]
+        if at == 0:
+            return -1
+        slot = &self.slots[at - 1]
+        if load_acquire(&slot.hash) == 0 or slot.row != <uint32_t>row:  # SYNC POINT: symbol-slot
+            return -1
+        return slot.shard
 
     cdef int64_t _place(self, const Key *key) except -1
     cdef void _repair(self) noexcept nogil

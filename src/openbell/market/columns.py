@@ -45,7 +45,9 @@ class Columns(ABC):
     open: Column[np.float64] = Column("Price of the session's first trade seen; NaN before it.")
     high: Column[np.float64] = Column("Highest price traded in the session; NaN before the first trade.")
     low: Column[np.float64] = Column("Lowest price traded in the session; NaN before the first trade.")
-    prev_close: Column[np.float64] = Column("Last price of the session before; NaN if none was seen.")
+    prev_close: Column[np.float64] = Column(
+        "Last price of the session before, or the vendor's reference price; NaN if none was seen."
+    )
     volume: Column[np.float64] = Column("Sum of the sizes traded in the session.")
     turnover: Column[np.float64] = Column(
         "Sum of price x size in the session, the vendor's own figures where it sends them."
@@ -55,9 +57,9 @@ class Columns(ABC):
         "The venue's time of the last trade, ns since the epoch; may run backwards."
     )
     trade_sequence: Column[np.int64] = Column("The venue's number of the last trade, as sent; 0 where it has none.")
-    bid: Column[np.float64] = Column("Best bid; NaN before the first quote.")
+    bid: Column[np.float64] = Column("Best bid; NaN before the first quote, and where a book has no bids (limit-down).")
     bid_size: Column[np.float64] = Column("Size at the best bid.")
-    ask: Column[np.float64] = Column("Best ask; NaN before the first quote.")
+    ask: Column[np.float64] = Column("Best ask; NaN before the first quote, and where a book has no asks (limit-up).")
     ask_size: Column[np.float64] = Column("Size at the best ask.")
     quote_exchange_ns: Column[np.int64] = Column("The venue's time of the last quote, ns since the epoch.")
     quote_sequence: Column[np.int64] = Column("The venue's number of the last quote, as sent; 0 where it has none.")
@@ -65,7 +67,7 @@ class Columns(ABC):
         "When the socket read that brought the last event returned, ns since the epoch."
     )
     updated: Column[np.int64] = Column("Ring position + 1 of the last record applied to the row; 0: none yet.")
-    session: Column[np.int64] = Column("Number of the row's trading session.")
+    session: Column[np.int64] = Column("The row's trading session as yyyymmdd; 0 for a feed without a calendar.")
     gaps: Column[np.int64] = Column("How often the row's events were interrupted: something may be missing from it.")
 
     @abstractmethod
@@ -78,6 +80,39 @@ class Columns(ABC):
             There is no such column; the message lists them.
         """
 
+    @property
+    def book_bids(self) -> NDArray[np.float64]:
+        """Bids of the order book, shape (levels, rows), best first; NaN where there is none."""
+        return self._levels(0)
+
+    @property
+    def book_bid_sizes(self) -> NDArray[np.float64]:
+        """Sizes at `book_bids`, the same shape; 0 where there is none."""
+        return self._levels(1)
+
+    @property
+    def book_asks(self) -> NDArray[np.float64]:
+        """Asks of the order book, shape (levels, rows), best first; NaN where there is none."""
+        return self._levels(2)
+
+    @property
+    def book_ask_sizes(self) -> NDArray[np.float64]:
+        """Sizes at `book_asks`, the same shape; 0 where there is none."""
+        return self._levels(3)
+
+    @abstractmethod
+    def _levels(self, part: int) -> NDArray[np.float64]:
+        """Return part 0 to 3 of the book: bids, bid sizes, asks, ask sizes."""
+
 
 NAMES: tuple[str, ...] = (*(name for name, value in vars(Columns).items() if isinstance(value, Column)), "status")
-"""All column names, in their order. ``status`` is no attribute here: a `Market` has a method of that name."""
+"""The names of all columns that every feed has, in their order. ``status`` is no attribute here: a `Market` has a
+method of that name. A feed with ``book_levels`` has ``book_bid_1`` and so on besides."""
+
+INTERNAL = frozenset({"version", "extra"})
+"""Columns of the shared memory that are nobody's business but the core's."""
+
+
+def public(columns: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Return the names of those `columns` of a snapshot that are shown."""
+    return tuple(name for name, _ in columns if name not in INTERNAL)

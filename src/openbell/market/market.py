@@ -12,10 +12,10 @@ from openbell.core import snapshot as core
 from openbell.core import words
 from openbell.core.snapshot import SnapshotReader
 from openbell.errors import FeedError, FeedGone, UnknownSymbol
-from openbell.market.columns import NAMES, Columns
+from openbell.market.columns import INTERNAL, Columns, public
 from openbell.market.directory import Directory
 from openbell.market.pulse import Pulse
-from openbell.market.row import Row
+from openbell.market.row import Level, Row
 from openbell.market.snapshot import Snapshot
 from openbell.monitor.status import Status, read_status
 
@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 
     from openbell.memory.generation import Generation
 
-_DTYPES = {name: np.dtype("<f8" if kind == "f8" else "<i8") for name, kind in core.COLUMNS}
-_WIDTH = len(core.COLUMNS)
-_ROW = struct.Struct("=" + "".join("d" if kind == "f8" else "q" for _, kind in core.COLUMNS))
+_BOOK_PARTS = 4
 _GAPS = [name for name, _ in core.COLUMNS].index("gaps")
-# The version word comes first and is nobody's business but the reader's.
-_PUBLIC = [(index, name) for index, (name, _) in enumerate(core.COLUMNS) if name != "version"]
+_FIXED = len(core.COLUMNS)
 
 
 class Market(Columns):
@@ -57,6 +54,10 @@ class Market(Columns):
         self._generation: Generation | None = generation
         self._segment = generation.segments["snapshot"]
         self._reader = SnapshotReader(generation.body("snapshot"))
+        columns = self._reader.columns
+        self._dtypes = {name: np.dtype("<f8" if kind == "f8" else "<i8") for name, kind in columns}
+        self._public = [(index, name) for index, (name, _) in enumerate(columns) if name not in INTERNAL]
+        self._row_struct = struct.Struct("=" + "".join("d" if kind == "f8" else "q" for _, kind in columns))
         self._directory = Directory(feed, generation.body("symbols"))
         self._control = generation.open_control()
         self._pulse = Pulse(generation)
@@ -135,12 +136,24 @@ class Market(Columns):
         self._check()
         array = self._live.get(name)
         if array is None:
-            if name not in NAMES:
-                raise KeyError(f"no column {name!r}; the columns are {', '.join(NAMES)}")
+            known = public(self._reader.columns)
+            if name not in known:
+                raise KeyError(f"no column {name!r}; the columns are {', '.join(known)}")
             offset = self._reader.column_offset(name)
-            array = np.frombuffer(self._segment.body, _DTYPES[name], self._reader.data_rows, offset)
+            array = np.frombuffer(self._segment.body, self._dtypes[name], self._reader.data_rows, offset)
             self._live[name] = array
         return array
+
+    def _levels(self, part: int) -> NDArray[np.float64]:
+        self._check()
+        levels, rows = self._reader.book_levels, self._reader.data_rows
+        if not levels:
+            return np.empty((0, rows))
+        first = (_FIXED + part * levels) * self._reader.stride
+        base = np.frombuffer(
+            self._segment.body, np.uint8, levels * self._reader.stride, self._reader.columns_at + first
+        )
+        return np.ndarray((levels, rows), np.float64, base, strides=(self._reader.stride, 8))
 
     def __getitem__(self, symbol: str) -> Row:
         """Return a consistent copy of one symbol's row.
@@ -154,11 +167,14 @@ class Market(Columns):
         """
         self._check()
         row, shard = self._directory.find(symbol)
-        copy = np.empty((_WIDTH, 2), np.uint64)
+        copy = np.empty((len(self._dtypes), 2), np.uint64)
         self._reader.copy_rows(np.array((row, self._feed_row(shard)), np.intp).data, copy.data)
-        values = list(_ROW.unpack(copy[:, 0].tobytes()))
+        values = list(self._row_struct.unpack(copy[:, 0].tobytes()))
         values[_GAPS] += int(copy[_GAPS, 1])
-        return Row(symbol, row, *values[1:])
+        levels = self._reader.book_levels
+        book = tuple(Level(*values[_FIXED + level :: levels]) for level in range(levels))
+        # Between the version and the last fixed column, both internal, are those that everybody may see.
+        return Row._make((symbol, row, *values[1 : _FIXED - 1], book))
 
     @overload
     def get(self, symbol: str) -> Row | None: ...
@@ -194,12 +210,13 @@ class Market(Columns):
         count = len(symbols)
         workers = range(self._reader.workers)
         wanted = np.concatenate((rows, np.array([self._feed_row(worker) for worker in workers], np.intp)))
-        copy = np.empty((_WIDTH, len(wanted)), np.uint64)
+        copy = np.empty((len(self._dtypes), len(wanted)), np.uint64)
         taken_ns = words.monotonic_ns() + self._control.clock_offset_ns
         undone = self._reader.copy_rows(wanted.data, copy.data)
-        columns = {name: copy[index, :count].view(_DTYPES[name]) for index, name in _PUBLIC}
+        columns = {name: copy[index, :count].view(self._dtypes[name]) for index, name in self._public}
         columns["gaps"] += copy[_GAPS, count:].view(np.int64)[shards]
-        return Snapshot(self._feed, symbols, rows.copy(), columns, taken_ns, undone)
+        book = copy[_FIXED:, :count].view(np.float64).reshape(_BOOK_PARTS, self._reader.book_levels, count)
+        return Snapshot(self._feed, symbols, rows.copy(), columns, taken_ns, undone, book)
 
     def _feed_row(self, worker: int) -> int:
         return core.feed_row(self._reader.data_rows, worker)

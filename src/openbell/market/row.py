@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class Level(NamedTuple):
+    """One level of an order book, both sides; NaN and 0 for a side that has none."""
+
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+
+
 class Row(NamedTuple):
     """A consistent copy of one row: all values belong to the same instant of the symbol.
 
@@ -37,3 +46,5 @@ class Row(NamedTuple):
     gaps: int
     """Interruptions of this symbol's events, those of its whole connection included."""
     status: int
+    book: tuple[Level, ...] = ()
+    """The order book, best level first: as many levels as the feed keeps (``book_levels``)."""

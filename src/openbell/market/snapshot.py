@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from openbell.errors import UnknownSymbol
 from openbell.market.columns import NAMES, Column, Columns
-from openbell.market.row import Row
+from openbell.market.row import Level, Row
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -32,6 +33,8 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         Their rows in the live columns of the `Market`.
     taken_ns : int
         When the copy was begun, ns since the epoch.
+    book_bids, book_bid_sizes, book_asks, book_ask_sizes : numpy.ndarray of float64, shape (levels, len(symbols))
+        The order book, best level first; no levels where the feed keeps none.
     undone : int
         How many rows were caught in the middle of an update by a worker that was dead or stopped, and so show the
         values from before that update.
@@ -47,6 +50,7 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         columns: dict[str, NDArray[Any]],
         taken_ns: int,
         undone: int,
+        book: NDArray[np.float64] | None = None,
     ) -> None:
         self.feed = feed
         self.symbols = symbols
@@ -54,6 +58,7 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         self.taken_ns = taken_ns
         self.undone = undone
         self._columns = columns
+        self._book = book
         self._places: dict[str, int] = {}
 
     def column(self, name: str) -> NDArray[Any]:
@@ -67,7 +72,13 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         try:
             return self._columns[name]
         except KeyError:
-            raise KeyError(f"no column {name!r}; the columns are {', '.join(NAMES)}") from None
+            raise KeyError(f"no column {name!r}; the columns are {', '.join(self._columns)}") from None
+
+    def _levels(self, part: int) -> NDArray[np.float64]:
+        if self._book is None:
+            return np.empty((0, len(self.symbols)))
+        part_of: NDArray[np.float64] = self._book[part]
+        return part_of
 
     def place(self, symbol: str) -> int:
         """Return the index of `symbol` in `symbols` and in every column.
@@ -93,7 +104,10 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
             The snapshot has no such symbol.
         """
         place = self.place(symbol)
-        return Row(symbol, int(self.rows[place]), *(self._columns[name].item(place) for name in NAMES))
+        values = (self._columns[name].item(place) for name in NAMES)
+        levels = [] if self._book is None else self._book[:, :, place].T.tolist()
+        book = tuple(Level(*level) for level in levels)
+        return Row._make((symbol, int(self.rows[place]), *values, book))
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.column(name)

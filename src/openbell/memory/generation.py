@@ -185,7 +185,7 @@ class Generation:
     def _format(self, shape: Shape) -> None:
         control.format(self.body("control"), shape.receivers, shape.workers)
         symbols.format(self.body("symbols"), shape.symbols_capacity, shape.workers)
-        snapshot.format(self.body("snapshot"), shape.rows, shape.workers)
+        snapshot.format(self.body("snapshot"), shape.rows, shape.workers, shape.book_levels)
         for receiver in range(shape.receivers):
             for worker in range(shape.workers):
                 # Distinct within a worker is what its undo word needs; distinct within the feed is easier to read.

@@ -26,6 +26,8 @@ class Shape:
         Symbols the feed can ever hold.
     ring_capacity : int
         Records a ring holds, a power of two; 64 bytes each.
+    book_levels : int
+        Levels of the order book a side, four columns each.
 
     Raises
     ------
@@ -37,6 +39,7 @@ class Shape:
     workers: int = 1
     symbols_capacity: int = 16_384
     ring_capacity: int = 65_536
+    book_levels: int = 0
 
     def __post_init__(self) -> None:
         for name, value, most in (
@@ -48,6 +51,7 @@ class Shape:
         try:
             ring.size(self.ring_capacity)
             symbols.size(self.symbols_capacity, self.workers)
+            snapshot.columns(self.book_levels)
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
@@ -61,7 +65,7 @@ class Shape:
         found = {
             "control": (Kind.CONTROL, control.size(self.workers)),
             "symbols": (Kind.SYMBOLS, symbols.size(self.symbols_capacity, self.workers)),
-            "snapshot": (Kind.SNAPSHOT, snapshot.size(self.rows, self.workers)),
+            "snapshot": (Kind.SNAPSHOT, snapshot.size(self.rows, self.workers, self.book_levels)),
         }
         for receiver in range(self.receivers):
             for worker in range(self.workers):

@@ -1,6 +1,7 @@
 """What the words in shared memory say of records after whoever wrote them is gone.
 
-Rings hold market data and bookkeeping (PAD, GAP and STATUS records); only the former is what anybody misses.
+Rings hold market data and bookkeeping (PAD, GAP and STATUS records, and the further records of a group, which is one
+event); only the former is what anybody misses.
 """
 
 from __future__ import annotations
@@ -12,25 +13,27 @@ from openbell.core import ring, snapshot
 from openbell.core.snapshot import SnapshotReader
 from openbell.memory.names import ring_name
 from openbell.memory.segment import Kind
-from openbell.record import RECORD_SIZE
+from openbell.record import RECORD_SIZE, Flag
 from openbell.record import Kind as RecordKind
 
 if TYPE_CHECKING:
     from openbell.memory.generation import Generation
 
 _BOOKKEEPING = (RecordKind.PAD, RecordKind.GAP, RecordKind.STATUS)
-_KIND_AT = 4
+_GROUPS = (RecordKind.LEVEL, RecordKind.TRADES)
+_KIND_AT, _FLAGS_AT = 4, 6
 _TRADES = [name for name, _ in snapshot.COLUMNS].index("trades")
-_GAPS = [name for name, _ in snapshot.COLUMNS].index("gaps")
+_GAPS = [name for name, _ in snapshot.COLUMNS].index("extra")
 
 
 def feed_rows(reader: SnapshotReader) -> tuple[int, int]:
-    """Return how many applied records concerned no symbol (PAD, GAP, STATUS), and how many of them were gaps."""
+    """Return how many applied records were bookkeeping, and how many gaps they told."""
     rows = array("q", (snapshot.feed_row(reader.data_rows, worker) for worker in range(reader.workers)))
     width = len(rows)
-    copy = array("Q", bytes(8 * len(snapshot.COLUMNS) * width))
+    copy = array("Q", bytes(8 * len(reader.columns) * width))
     reader.copy_rows(rows, copy)
-    return sum(copy[_TRADES * width : (_TRADES + 1) * width]), sum(copy[_GAPS * width : (_GAPS + 1) * width])
+    nobodys = sum(copy[_TRADES * width : (_TRADES + 1) * width])
+    return nobodys + reader.extra(), sum(copy[_GAPS * width : (_GAPS + 1) * width])
 
 
 def unapplied(generation: Generation) -> int:
@@ -69,5 +72,7 @@ def _rings(generation: Generation) -> list[tuple[int, int, int]]:
             waiting = at["head"] - at["applied"]
             records, _ = ring.Tap(body, start=at["applied"]).read(max(2, waiting))
             kinds = records[_KIND_AT : waiting * RECORD_SIZE : RECORD_SIZE]
-            found.append((at["head"], waiting, sum(map(kinds.count, _BOOKKEEPING))))
+            flags = records[_FLAGS_AT : waiting * RECORD_SIZE : RECORD_SIZE]
+            further = sum(kind in _GROUPS and not flag & Flag.FIRST for kind, flag in zip(kinds, flags, strict=True))
+            found.append((at["head"], waiting, sum(map(kinds.count, _BOOKKEEPING)) + further))
     return found
