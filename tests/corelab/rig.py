@@ -43,13 +43,14 @@ class Rig:
         worker: int = 0,
         wait: str = "adaptive",
         start: int = 0,
+        book_levels: int = 0,
     ) -> None:
         self.rows = rows
         self.worker = worker
         self.wait = wait
         self.feed_row = snapshot.feed_row(rows, worker)
-        self.snapshot = memory(snapshot.size(rows, workers))
-        snapshot.format(self.snapshot, rows, workers)
+        self.snapshot = memory(snapshot.size(rows, workers, book_levels))
+        snapshot.format(self.snapshot, rows, workers, book_levels)
         self.rings = [memory(ring.size(capacity)) for _ in range(receivers)]
         for ring_id, buffer in enumerate(self.rings):
             ring.format(buffer, capacity, ring_id, start)

@@ -107,6 +107,8 @@ class ToyVendor(Vendor):
 class PyListener(WSListener):
     """What the compiled frame listener does, in Python, for one route."""
 
+    holds_reading = True
+
     def __init__(self, hooks: Hooks, block: Receiver, made: list[PyListener]) -> None:
         self.hooks = hooks
         self.block = block

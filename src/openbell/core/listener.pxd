@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from picows.picows cimport WSFrame, WSListener, WSTransport
 
 from openbell.core.layout cimport Record
+from openbell.core.conflate cimport Conflator
 from openbell.core.plan cimport CompiledRoute, Plan
 from openbell.core.ring cimport RingWriter
 from openbell.core.symbols cimport Key, Slot, SymbolTable
@@ -48,7 +49,18 @@ cdef class FrameListener(WSListener):
     cdef Py_ssize_t side_end
     cdef Py_ssize_t side_room
     cdef Py_ssize_t side_max
-    cdef bint side_active
+    # A ring was full and something waits for room, by the policy in force: no record may pass that by.
+    cdef bint strained
+    cdef int overflow
+    # Where the record goes that `_slot` gave a place to.
+    cdef int via
+    cdef int levels
+    cdef Conflator conflator
+    cdef Record scratch
+    cdef uint64_t dropped[RINGS_MAX]
+    cdef uint64_t room_to_resume[RINGS_MAX]
+    # GAP and STATUS records that wait behind what is conflated or dropped.
+    cdef list _held
     cdef int64_t side_lost
     cdef int close_code
     cdef str close_reason
@@ -60,7 +72,12 @@ cdef class FrameListener(WSListener):
     cdef int _event(self, const CompiledRoute *route, PyObject *event) except -2
     cdef int _block(self, const CompiledRoute *route, PyObject *events, Py_ssize_t first, Py_ssize_t n) except -2
     cdef int _keyed(self, const CompiledRoute *route, PyObject *event, const Key *key, int reason) except -2
+    cdef int _book(self, const CompiledRoute *route, PyObject *event, const Key *key) except -2
+    cdef int _no_room(self) noexcept
     cdef int _refuse(self, int reason) noexcept
+    cdef void _gap(self, Record *record, int reason, int64_t count) noexcept
+    cdef void _take(self, int shard, RingWriter ring, int n) noexcept
+    cdef Py_ssize_t _waiting_group(self, Py_ssize_t at) noexcept nogil
     cdef int _not_asked(self, const Key *key, int refused, const Slot **slot) except -2
     cdef void _count(self, int reason, uint64_t n) noexcept nogil
     cdef Record *_slot(self, int shard) except? NULL
@@ -68,5 +85,11 @@ cdef class FrameListener(WSListener):
     cdef int _other(self, const char *data, Py_ssize_t size, int why) except -1
     cdef void _publish(self) noexcept
     cdef void _end_read(self) noexcept
-    cdef Record *_slot_under_pressure(self, RingWriter ring) except? NULL
+    cdef Record *_slot_under_pressure(self, int shard) except? NULL
+    cdef void _commit_waiting(self, int shard) noexcept
+    cdef int _put(self, int shard, const Record *records, int n) except -1
+    cdef int _tell(self, int shard, const Record *record) except -1
+    cdef int _strain(self) except -1
+    cdef Py_ssize_t _relieve(self) except -1
+    cdef Py_ssize_t _drain_side(self) except -1
     cdef bint _grow_side(self) except -1

@@ -1,6 +1,7 @@
 """From a WebSocket frame to records in rings, without going back to Python for a tick."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from _typeshed import ReadableBuffer, WriteableBuffer
 from msgspec import Struct
@@ -11,6 +12,8 @@ from openbell.core.plan import Plan
 from openbell.core.ring import RingWriter
 from openbell.core.symbols import SymbolTable
 from openbell.vendors.plan import Ignore, Route
+
+OVERFLOWS: Final[tuple[str, ...]]
 
 @disjoint_base
 class FrameListener(WSListener):
@@ -30,9 +33,13 @@ class FrameListener(WSListener):
         max_message_bytes: int = ...,
         publish_every: int = 256,
         side_queue_records: int = ...,
+        overflow: str = "block",
+        book_levels: int = 0,
     ) -> None: ...
     @property
     def pending(self) -> int: ...
+    @property
+    def holds_reading(self) -> bool: ...
     @property
     def frames(self) -> int: ...
     @property
@@ -41,6 +48,7 @@ class FrameListener(WSListener):
     def drain(self) -> int: ...
     def abandon(self) -> int: ...
     def publish_event(self, route_index: int, event: Struct) -> int: ...
-    def publish_gap(self, reason: int, count: int) -> None: ...
+    def publish_gap(self, reason: int, count: int, symbols: Iterable[bytes] | None = None) -> None: ...
+    def publish_status(self, session: int, status: int) -> None: ...
     def count(self, reason: int, n: int = 1) -> None: ...
     def count_control(self) -> None: ...

@@ -9,21 +9,28 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memmove, memset
+from libc.string cimport memcpy, memmove, memset
 
 from picows.picows cimport WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from openbell.core.atomics cimport crash_point, load_relaxed, monotonic_ns, prefetch_write
 from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
+from openbell.core.conflate cimport Conflator
 from openbell.core.layout cimport (
+    FIRST_OF_GROUP,
     HAS_A,
     HAS_B,
     KIND_GAP,
+    KIND_LEVEL,
+    KIND_STATUS,
+    LAST_OF_GROUP,
     ROW_NONE,
     Record,
 )
 from openbell.core.plan cimport CompiledRoute, Plan, MARKER_WINDOW
 from openbell.core.reasons cimport (
+    CONFLATED,
+    DROPPED,
     PUBLISHED,
     SIDE_QUEUE_FULL,
     SYMBOL_NOT_ASCII,
@@ -33,7 +40,8 @@ from openbell.core.reasons cimport (
     TOO_LARGE,
 )
 from openbell.core.ring cimport RingWriter
-from openbell.core.symbols cimport Key, Slot, SymbolTable
+from openbell.core.snapshot cimport LEVELS_MAX
+from openbell.core.symbols cimport Key, Slot, SymbolTable, make_key
 
 import msgspec
 
@@ -83,6 +91,18 @@ cdef enum:
     # Above this a copy of the payload costs more than a memoryview object.
     COPY_MAX = 1024
 
+cdef enum Overflow:
+    BLOCK = 0
+    CONFLATE = 1
+    DROP = 2
+
+cdef enum Via:
+    VIA_RING = 0
+    VIA_SIDE = 1
+    VIA_CONFLATOR = 2
+
+OVERFLOWS = ("block", "conflate", "drop")
+
 # What a decoder may raise for bad input. Anything else (MemoryError) is not the vendor's doing and is passed on.
 cdef tuple _BAD_INPUT = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 
@@ -107,8 +127,8 @@ cdef class FrameListener(WSListener):
     on_connected, on_disconnected : callable
         ``on_connected(transport)`` and ``on_disconnected(code, reason)``; code 1006 without a CLOSE frame.
     on_pressure : callable
-        Called when the rings are full and records start to go into the side queue: pause reading, then call `drain`
-        until it returns 0.
+        Called when a ring is full and something begins to wait for room: call `drain` until it returns 0, and if
+        `holds_reading`, pause reading for that long.
     open_symbols : bool
         Give a symbol that was not asked for a row, instead of counting and dropping it.
     max_message_bytes : int
@@ -117,11 +137,17 @@ cdef class FrameListener(WSListener):
         Publish at the latest after so many frames of one read.
     side_queue_records : int
         Bound of the side queue; what comes beyond it is lost, counted, and told by a GAP record.
+    overflow : {"block", "conflate", "drop"}
+        What happens when a ring is full. ``block``: wait 2 ms, then fill the side queue while reading pauses.
+        ``conflate``: keep the newest of every symbol, and sums of its trades, until there is room. ``drop``: count, and
+        tell by a GAP record.
+    book_levels : int
+        Levels of an order book that are published, 1 at least.
     """
 
     def __init__(self, plan, SymbolTable symbols not None, list rings not None, counters, clock_offset, *, fallback,
                  on_connected, on_disconnected, on_pressure, bint open_symbols=False, max_message_bytes=8 << 20,
-                 int publish_every=256, side_queue_records=1 << 20):
+                 int publish_every=256, side_queue_records=1 << 20, overflow="block", int book_levels=0):
         cdef Borrowed counter_block = borrow_writable(counters, COUNTER_BYTES)
         cdef Borrowed offset_word = borrow(clock_offset, 8)
         if not 1 <= len(rings) <= RINGS_MAX or len(rings) != symbols.shards:
@@ -136,6 +162,19 @@ cdef class FrameListener(WSListener):
         self.ring_count = len(rings)
         for i, ring in enumerate(self._rings):
             self.rings[i] = <PyObject *>ring
+        if overflow not in OVERFLOWS:
+            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+        self.overflow = OVERFLOWS.index(overflow)
+        if not 0 <= book_levels <= LEVELS_MAX:
+            raise ValueError(f"book_levels must be from 0 to {LEVELS_MAX}, not {book_levels}")
+        self.levels = max(1, book_levels)
+        for i, ring in enumerate(self._rings):
+            if self.levels > <int>((<RingWriter>ring).capacity // 2):
+                raise ValueError(f"a book of {self.levels} levels does not fit a ring of {(<RingWriter>ring).capacity}")
+            # Not at the first free slot: the GAP record that ends each episode takes one, and would leave none.
+            self.room_to_resume[i] = max(2, (<RingWriter>ring).capacity // 8)
+        self.conflator = Conflator(symbols.rows, self.ring_count, self.levels) if self.overflow == CONFLATE else None
+        self._held = []
         self._lent = (counter_block, offset_word)
         self.counters = <uint64_t *>counter_block.data
         self.clock_offset = <const uint64_t *>offset_word.data
@@ -298,6 +337,8 @@ cdef class FrameListener(WSListener):
         cdef const Slot *slot
         cdef int refused
         cdef int reason = self.plan.key_of(route, event, &key)
+        if reason == PUBLISHED and route.kind == KIND_LEVEL:
+            return self._book(route, event, &key)
         if reason == PUBLISHED:
             # The table's line is on its way while the values are converted: on a cold cache it costs as much as they.
             self.symbols.prefetch(&key)
@@ -310,7 +351,8 @@ cdef class FrameListener(WSListener):
             if reason == PUBLISHED:
                 place = self._slot(slot.shard)
                 if place is NULL:
-                    reason = SIDE_QUEUE_FULL
+                    self.dropped[slot.shard] += self.overflow == DROP
+                    reason = self._no_room()
                 else:
                     record.row = slot.row
                     record.receive_ns = self.receive_ns
@@ -326,6 +368,8 @@ cdef class FrameListener(WSListener):
         cdef const Slot *slot
         cdef Record *record
         cdef Record tried
+        if reason == PUBLISHED and route.kind == KIND_LEVEL:
+            return self._book(route, event, key)
         if reason == PUBLISHED:
             slot = self.symbols.find(key)
             if slot is NULL:
@@ -333,7 +377,11 @@ cdef class FrameListener(WSListener):
         if reason == PUBLISHED:
             record = self._slot(slot.shard)
             if record is NULL:
-                reason = SIDE_QUEUE_FULL
+                # What is not sound would not have been published anyway.
+                reason = self.plan.convert(route, event, &tried)
+                if reason == PUBLISHED:
+                    self.dropped[slot.shard] += self.overflow == DROP
+                    reason = self._no_room()
             else:
                 reason = self.plan.convert(route, event, record)
                 if reason == PUBLISHED:
@@ -345,11 +393,34 @@ cdef class FrameListener(WSListener):
                     return PUBLISHED
         return self._refuse(reason)
 
+    cdef int _book(self, const CompiledRoute *route, PyObject *event, const Key *key) except -2:
+        """Publish an order book: a group of records."""
+        cdef Record records[LEVELS_MAX]
+        cdef const Slot *slot = self.symbols.find(key)
+        cdef int n, i
+        cdef int reason = self.plan.convert_book(route, event, records, self.levels, &n)
+        if slot is NULL:
+            reason = self._not_asked(key, reason, &slot)
+        if reason == PUBLISHED:
+            for i in range(n):
+                records[i].row = slot.row
+                records[i].receive_ns = self.receive_ns
+            if self._put(slot.shard, records, n):
+                self.counters[C_EVENTS] += 1
+                return PUBLISHED
+            self.dropped[slot.shard] += self.overflow == DROP
+            reason = self._no_room()
+        return self._refuse(reason)
+
+    cdef inline int _no_room(self) noexcept:
+        return DROPPED if self.overflow == DROP else SIDE_QUEUE_FULL
+
     cdef int _refuse(self, int reason) noexcept:
         """Count an event that goes no further."""
         self.counters[C_EVENTS] += 1
-        if reason == SIDE_QUEUE_FULL:
-            self.side_lost += 1
+        if reason == SIDE_QUEUE_FULL or reason == DROPPED:
+            # What is dropped is told ring by ring, as soon as there is room for it.
+            self.side_lost += reason == SIDE_QUEUE_FULL
             self.counters[C_LOST] += 1
         self._count(reason, 1)
         return reason
@@ -380,26 +451,26 @@ cdef class FrameListener(WSListener):
         return SYMBOL_NOT_ASKED
 
     cdef inline Record *_slot(self, int shard) except? NULL:
-        """Where the next record of a shard goes: its ring, or the side queue while that is not empty."""
+        """Where the next record of a shard goes: its ring, or where it waits while that is full. NULL: nowhere."""
         cdef RingWriter ring = <RingWriter>self.rings[shard]
         cdef Record *record
-        if not self.side_active:
+        if not self.strained:
             record = ring.slot()
             if record is not NULL:
                 return record
-        return self._slot_under_pressure(ring)
+        return self._slot_under_pressure(shard)
 
     cdef inline void _commit(self, int shard) noexcept:
+        """The record is written where `_slot` said."""
         cdef RingWriter ring
-        if not self.side_active:
+        if not self.strained:
             ring = <RingWriter>self.rings[shard]
             crash_point(21)
             ring.position += 1
             crash_point(22)
             prefetch_write(&ring.records[(ring.position + SLOTS_AHEAD) & ring.mask])
         else:
-            self.side[self.side_end].ring = shard
-            self.side_end += 1
+            self._commit_waiting(shard)
 
     cdef int _other(self, const char *data, Py_ssize_t size, int why) except -1:
         self._fallback(self, PyBytes_FromStringAndSize(data, size), why)
@@ -418,6 +489,9 @@ cdef class FrameListener(WSListener):
         self.frames_unpublished = 0
 
     cdef void _end_read(self) noexcept:
+        if self.strained and self.overflow != BLOCK:
+            # The side queue has the reading paused, and a timer. Here reading goes on, and room may come any time.
+            self._relieve()
         self._publish()
         if self.in_read:
             # The block is shared by all listeners of the receiver, but during a read only this one writes to it.
@@ -435,21 +509,98 @@ cdef class FrameListener(WSListener):
 
     # ---- a full ring ----
 
-    cdef Record *_slot_under_pressure(self, RingWriter ring) except? NULL:
-        """Wait a little for the worker; then open the side queue, and have reading paused."""
+    cdef Record *_slot_under_pressure(self, int shard) except? NULL:
+        """By the policy in force: a place where the record waits, or NULL if it is lost."""
+        cdef RingWriter ring = <RingWriter>self.rings[shard]
         cdef bint freed
-        if not self.side_active:
+        if not self.strained:
             self._publish()
-            with nogil:
-                freed = ring.wait_for_space()
-            if freed:
-                return ring.slot()
-            self.side_active = True
-            self.counters[C_PRESSURE] += 1
-            self._on_pressure()
-        if self.side_end == self.side_room and not self._grow_side():
+            if self.overflow == BLOCK:
+                with nogil:
+                    freed = ring.wait_for_space(1)
+                if freed:
+                    return ring.slot()
+            self._strain()
+        self.via = VIA_RING
+        if self.overflow == BLOCK:
+            self.via = VIA_SIDE
+            if self.side_end == self.side_room and not self._grow_side():
+                return NULL
+            return &self.side[self.side_end].record
+        if self.overflow == CONFLATE:
+            if self.conflator.waiting_of[shard] == 0 and ring.room(1):
+                return ring.at(0)
+            self.via = VIA_CONFLATOR
+            return &self.scratch
+        if self.dropped[shard] or not ring.room(1):
             return NULL
-        return &self.side[self.side_end].record
+        return ring.at(0)
+
+    cdef void _commit_waiting(self, int shard) noexcept:
+        """As `_commit`, while something waits."""
+        cdef int merged
+        if self.via == VIA_RING:
+            (<RingWriter>self.rings[shard]).position += 1
+        elif self.via == VIA_SIDE:
+            self.side[self.side_end].ring = shard
+            self.side_end += 1
+        else:
+            merged = self.conflator.add(shard, &self.scratch, 1)
+            if merged < 0:
+                # No memory. It was counted as published a moment ago.
+                self.counters[C_RECORDS] -= 1
+                self.counters[C_LOST] += 1
+                self.side_lost += 1
+                self._count(SIDE_QUEUE_FULL, 1)
+            elif merged:
+                self.counters[C_RECORDS] -= <uint64_t>merged
+                self._count(CONFLATED, merged)
+
+    cdef int _put(self, int shard, const Record *records, int n) except -1:
+        """Publish an event of `n` records that belong together; 0 if there is no room for it."""
+        cdef RingWriter ring = <RingWriter>self.rings[shard]
+        cdef bint freed
+        cdef int i
+        cdef int merged = 0
+        if not self.strained and not ring.room(n):
+            self._publish()
+            freed = False
+            if self.overflow == BLOCK:
+                with nogil:
+                    freed = ring.wait_for_space(n)
+            if not freed:
+                self._strain()
+        if not self.strained or (
+            self.overflow == CONFLATE and self.conflator.waiting_of[shard] == 0 and ring.room(n)
+        ) or (self.overflow == DROP and not self.dropped[shard] and ring.room(n)):
+            for i in range(n):
+                ring.at(i)[0] = records[i]
+                crash_point(21)
+            ring.position += n
+            crash_point(22)
+        elif self.overflow == BLOCK:
+            while self.side_end + n > self.side_room:
+                if not self._grow_side():
+                    return 0
+            for i in range(n):
+                self.side[self.side_end].ring = shard
+                self.side[self.side_end].record = records[i]
+                self.side_end += 1
+        elif self.overflow == CONFLATE:
+            merged = self.conflator.add(shard, records, n)
+            if merged < 0:
+                return 0
+            self._count(CONFLATED, merged)
+        else:
+            return 0
+        self.counters[C_RECORDS] += <uint64_t>(1 - merged)
+        return 1
+
+    cdef int _strain(self) except -1:
+        self.strained = True
+        self.counters[C_PRESSURE] += 1
+        self._on_pressure()
+        return 0
 
     cdef bint _grow_side(self) except -1:
         cdef Py_ssize_t room = min(self.side_max, max(4096, self.side_room * 2))
@@ -470,54 +621,122 @@ cdef class FrameListener(WSListener):
         self.side_room = room
         return True
 
+    @property
+    def holds_reading(self) -> bool:
+        """Whether reading is to pause while something waits for room."""
+        return self.overflow == BLOCK
+
     def drain(self) -> int:
-        """Move what waits in the side queue into the rings, as far as there is room.
+        """Move what waits into the rings, as far as there is room.
 
         Returns
         -------
         int
-            Records still waiting; 0: the queue is closed and reading may go on.
+            Records, events and losses still to be told that wait; 0: everything is as if no ring had been full.
         """
-        cdef RingWriter ring
-        cdef Record *record
-        cdef int64_t lost
-        if not self.side_active:
+        cdef Py_ssize_t left
+        if not self.strained:
             return 0
+        left = self._drain_side() if self.overflow == BLOCK else self._relieve()
+        self._publish()
+        if not left and self.side_lost:
+            lost, self.side_lost = self.side_lost, 0
+            self.publish_gap(GAP_OVERFLOW, lost)
+            left = self.pending
+        return left
+
+    cdef Py_ssize_t _drain_side(self) except -1:
+        cdef RingWriter ring
+        cdef Py_ssize_t n, i
         if <uint64_t>self.side_end > self.counters[C_SIDE_PEAK]:
             self.counters[C_SIDE_PEAK] = self.side_end
         while self.side_first < self.side_end:
+            n = self._waiting_group(self.side_first)
             ring = <RingWriter>self.rings[self.side[self.side_first].ring]
-            record = ring.slot()
-            if record is NULL:
-                self._publish()
+            if not ring.room(n):
                 return self.side_end - self.side_first
-            record[0] = self.side[self.side_first].record
-            ring.position += 1
-            self.side_first += 1
-        self.side_active = False
+            for i in range(n):
+                ring.at(i)[0] = self.side[self.side_first + i].record
+            ring.position += n
+            self.side_first += n
+        self.strained = False
         self.side_first = self.side_end = 0
-        self._publish()
-        if self.side_lost:
-            lost = self.side_lost
-            self.side_lost = 0
-            self.publish_gap(GAP_OVERFLOW, lost)
-        return self.side_end
+        return 0
+
+    cdef inline Py_ssize_t _waiting_group(self, Py_ssize_t at) noexcept nogil:
+        """How many records of the side queue, from `at`, belong together."""
+        cdef Py_ssize_t n = 1
+        if self.side[at].record.flags & FIRST_OF_GROUP:
+            while not self.side[at + n - 1].record.flags & LAST_OF_GROUP:
+                n += 1
+        return n
+
+    cdef Py_ssize_t _relieve(self) except -1:
+        """Under the policies that go on reading: write what waits where there is room; return how much still does."""
+        cdef RingWriter ring
+        cdef Py_ssize_t left = 0
+        cdef int shard, n
+        for shard in range(self.ring_count):
+            ring = <RingWriter>self.rings[shard]
+            if self.overflow == CONFLATE:
+                n = self.conflator.size_of_next(shard)
+                while n and ring.room(n):
+                    # Groups are written through a buffer: in the ring they may lie across its end.
+                    self._take(shard, ring, n)
+                    n = self.conflator.size_of_next(shard)
+                left += self.conflator.waiting_of[shard]
+            elif self.dropped[shard]:
+                if ring.room(self.room_to_resume[shard]):
+                    self._gap(ring.at(0), GAP_OVERFLOW, self.dropped[shard])
+                    ring.position += 1
+                    self.dropped[shard] = 0
+                else:
+                    left += 1
+        if self.overflow == CONFLATE and <uint64_t>left > self.counters[C_SIDE_PEAK]:
+            self.counters[C_SIDE_PEAK] = left
+        while not left and self._held:
+            shard, record = self._held[0]
+            ring = <RingWriter>self.rings[shard]
+            if not ring.room(1):
+                break
+            memcpy(ring.at(0), <const char *>record, sizeof(Record))
+            ring.position += 1
+            del self._held[0]
+        left += len(self._held)
+        if not left:
+            self.strained = False
+        return left
+
+    cdef void _take(self, int shard, RingWriter ring, int n) noexcept:
+        cdef Record records[LEVELS_MAX]
+        cdef int i
+        self.conflator.take(shard, records)
+        for i in range(n):
+            ring.at(i)[0] = records[i]
+        ring.position += n
 
     def abandon(self) -> int:
-        """Drop what waits in the side queue, and count it as lost: for a listener that is done with.
+        """Drop what waits for room, and count it as lost: for a listener that is done with.
 
         Returns
         -------
         int
-            Market-data records dropped. They were counted as published, and are not any more.
+            Events dropped. They were counted as published, and are not any more.
         """
         cdef Py_ssize_t i
         cdef uint64_t lost = 0
-        for i in range(self.side_first, self.side_end):
+        i = self.side_first
+        while i < self.side_end:
             # A GAP record is no event: it was never counted as published.
-            lost += self.side[i].record.kind != KIND_GAP
-        self.side_active = False
+            lost += self.side[i].record.kind != KIND_GAP and self.side[i].record.kind != KIND_STATUS
+            i += self._waiting_group(i)
+        if self.conflator is not None:
+            lost += <uint64_t>self.conflator.clear()
+        self.strained = False
         self.side_first = self.side_end = 0
+        for i in range(self.ring_count):
+            self.dropped[i] = 0
+        self._held.clear()
         self.side_lost += lost
         self.counters[C_RECORDS] -= lost
         if not self.in_read:
@@ -553,7 +772,7 @@ cdef class FrameListener(WSListener):
         """Count a message that is about the connection, not the market."""
         self.counters[C_CONTROL] += 1
 
-    def publish_gap(self, int reason, int64_t count) -> None:
+    def publish_gap(self, int reason, int64_t count, symbols=None) -> None:
         """Tell every consumer that something is missing: one GAP record in each ring.
 
         Parameters
@@ -562,28 +781,92 @@ cdef class FrameListener(WSListener):
             A GapReason.
         count : int
             How many events; -1: unknown.
+        symbols : iterable of bytes, optional
+            The keys that it concerns, of which each gets a GAP record of its own; those without a row are passed over.
+            Without it, it concerns all.
         """
-        cdef Record *record
+        cdef Record record
+        cdef Key key
+        cdef const Slot *slot
         cdef int i
         self._stamp()
-        for i in range(self.ring_count):
-            record = self._slot(i)
-            if record is NULL:
-                continue
-            memset(record, 0, sizeof(Record))
+        self._gap(&record, reason, count)
+        if symbols is not None:
+            for name in symbols:
+                make_key(&key, <const char *>name, len(name))
+                slot = self.symbols.find(&key)
+                if slot is not NULL:
+                    record.row = slot.row
+                    self._tell(slot.shard, &record)
             record.row = ROW_NONE
-            record.kind = KIND_GAP
-            record.flags = HAS_A | HAS_B
-            record.receive_ns = self.receive_ns
-            record.value[0].i = reason
-            record.value[1].i = count
-            self._commit(i)
+            # Those that it concerns know already.
+            record.side = 1
+        for i in range(self.ring_count):
+            self._tell(i, &record)
         self._publish()
+
+    def publish_status(self, int64_t session, int status) -> None:
+        """Tell every worker the session and the status of the market: one STATUS record in each ring.
+
+        Parameters
+        ----------
+        session : int
+            As yyyymmdd. All rows go over to it, unless they are in it or a later one; 0: stays as it is.
+        status : int
+            A MarketStatus.
+        """
+        cdef Record record
+        cdef int i
+        memset(&record, 0, sizeof(Record))
+        self._stamp()
+        record.row = ROW_NONE
+        record.kind = KIND_STATUS
+        record.flags = (HAS_A if session else 0) | HAS_B
+        record.receive_ns = self.receive_ns
+        record.value[0].i = session
+        record.value[1].i = status
+        for i in range(self.ring_count):
+            self._tell(i, &record)
+        self._publish()
+
+    cdef void _gap(self, Record *record, int reason, int64_t count) noexcept:
+        memset(record, 0, sizeof(Record))
+        record.row = ROW_NONE
+        record.kind = KIND_GAP
+        record.flags = HAS_A | HAS_B
+        record.receive_ns = self.receive_ns
+        record.value[0].i = reason
+        record.value[1].i = count
+
+    cdef int _tell(self, int shard, const Record *record) except -1:
+        """Publish a record that is no event. It is never dropped and never merged: it waits behind what does."""
+        cdef RingWriter ring = <RingWriter>self.rings[shard]
+        cdef Record *place
+        if self.overflow != BLOCK:
+            if not self.strained and not ring.room(1):
+                self._publish()
+                self._strain()
+            if self.strained:
+                self._held.append((shard, (<const char *>record)[:sizeof(Record)]))
+                return 0
+        place = self._slot(shard)
+        if place is NULL:
+            # The side queue is full of events, and what comes now is lost with a GAP record of its own.
+            return 0
+        place[0] = record[0]
+        self._commit(shard)
+        return 0
 
     @property
     def pending(self) -> int:
-        """Records waiting in the side queue."""
-        return self.side_end - self.side_first
+        """What waits for room: records in the side queue, events being conflated, losses and gaps to be told."""
+        cdef Py_ssize_t waiting = self.side_end - self.side_first + len(self._held)
+        cdef int shard
+        if self.conflator is not None:
+            waiting += self.conflator.waiting
+        for shard in range(self.ring_count):
+            waiting += self.dropped[shard] != 0
+        return waiting
 
     @property
     def frames(self) -> int:

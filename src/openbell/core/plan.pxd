@@ -39,6 +39,10 @@ ctypedef struct CompiledRoute:
     Py_ssize_t hint
     PyObject *decode
     PyObject *event_type
+    # Of an order book, bids and asks: where the side's list is (-1: the route has none), and price and size in a level.
+    Py_ssize_t side_offset[2]
+    Py_ssize_t level_price[2]
+    Py_ssize_t level_size[2]
 
 
 cdef class Plan:
@@ -56,4 +60,6 @@ cdef class Plan:
     cdef CompiledRoute *match(self, const char *data, Py_ssize_t size) noexcept
     cdef int key_of(self, const CompiledRoute *route, PyObject *event, Key *key) noexcept
     cdef int convert(self, const CompiledRoute *route, PyObject *event, Record *record) noexcept
+    cdef int convert_book(self, const CompiledRoute *route, PyObject *event, Record *records, int most, int *n) noexcept
+    cdef _book_side(self, CompiledRoute *to, object entry, object field, int side, Py_ssize_t offset, object where)
     cdef int frame_differs(self, const CompiledRoute *route, PyObject *frame) noexcept

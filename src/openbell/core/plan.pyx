@@ -11,11 +11,24 @@ from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
-from openbell.core.layout cimport KIND_TRADE, Record
+from openbell.core.layout cimport (
+    FIRST_OF_GROUP,
+    HAS_A,
+    HAS_B,
+    HAS_C,
+    HAS_D,
+    KIND_LEVEL,
+    KIND_TICKER,
+    KIND_TRADE,
+    LAST_OF_GROUP,
+    Record,
+)
 from openbell.core.reasons cimport (
     AMOUNT_NEGATIVE,
     AMOUNT_NOT_FINITE,
     AMOUNT_WRONG_TYPE,
+    CONFLATED,
+    DROPPED,
     PRICE_MISSING,
     PRICE_NOT_FINITE,
     PRICE_NOT_POSITIVE,
@@ -39,6 +52,7 @@ from openbell.core.reasons cimport (
     TIME_WRONG_TYPE,
     TOO_LARGE,
     UNKNOWN_MESSAGE,
+    WRONG_SHAPE,
 )
 from openbell.core.symbols cimport KEY_MAX, Key, make_key
 
@@ -71,6 +85,9 @@ cdef extern from "Python.h":
     PyObject *Py_None
     PyObject *Py_True
     PyObject *Py_False
+    bint PyList_CheckExact(PyObject *o) noexcept
+    Py_ssize_t PyList_GET_SIZE(PyObject *o) noexcept
+    PyObject *PyList_GET_ITEM(PyObject *o, Py_ssize_t i) noexcept
     bint PyFloat_CheckExact(PyObject *o) noexcept
     double PyFloat_AS_DOUBLE(PyObject *o) noexcept
     bint PyLong_CheckExact(PyObject *o) noexcept
@@ -95,6 +112,10 @@ cdef enum:
     OP_SIDE_BUYER_MAKER = 8
     OP_EXPECT = 9
     OP_KEEP_IF = 10
+    OP_BIDS = 11
+    OP_ASKS = 12
+    # Of a number: it is not there.
+    ABSENT = -2
 
 cdef dict _MIRROR = {
     "TOO_LARGE": TOO_LARGE, "UNKNOWN_MESSAGE": UNKNOWN_MESSAGE, "SYMBOL_MISSING": SYMBOL_MISSING,
@@ -105,12 +126,13 @@ cdef dict _MIRROR = {
     "SIZE_NEGATIVE": SIZE_NEGATIVE, "AMOUNT_WRONG_TYPE": AMOUNT_WRONG_TYPE, "AMOUNT_NOT_FINITE": AMOUNT_NOT_FINITE,
     "AMOUNT_NEGATIVE": AMOUNT_NEGATIVE, "TIME_WRONG_TYPE": TIME_WRONG_TYPE, "TIME_OUT_OF_RANGE": TIME_OUT_OF_RANGE,
     "SEQUENCE_WRONG_TYPE": SEQUENCE_WRONG_TYPE, "SEQUENCE_OUT_OF_RANGE": SEQUENCE_OUT_OF_RANGE,
+    "DROPPED": DROPPED, "CONFLATED": CONFLATED, "WRONG_SHAPE": WRONG_SHAPE,
     "SIDE_WRONG_TYPE": SIDE_WRONG_TYPE, "SIDE_QUEUE_FULL": SIDE_QUEUE_FULL, "SYMBOL_WRONG_TYPE": SYMBOL_WRONG_TYPE,
 }
 cdef dict _OPS = {
     "SYMBOL": OP_SYMBOL, "PRICE": OP_PRICE, "SIZE": OP_SIZE, "AMOUNT": OP_AMOUNT, "SEQUENCE": OP_SEQUENCE,
     "TIME": OP_TIME, "SIDE_CODE": OP_SIDE_CODE, "SIDE_BUYER_MAKER": OP_SIDE_BUYER_MAKER, "EXPECT": OP_EXPECT,
-    "KEEP_IF": OP_KEEP_IF,
+    "KEEP_IF": OP_KEEP_IF, "BIDS": OP_BIDS, "ASKS": OP_ASKS,
 }
 # The C names above are copies; a build whose copies differ from the Python side must not run.
 if any(Reason[name] != value for name, value in _MIRROR.items()) or {op.name: int(op) for op in Op} != _OPS:
@@ -140,27 +162,25 @@ def _offset_of(struct_type, name, where):
     return offset
 
 
-def _check_list(entry, where):
-    """Refuse a list that may hold anything but the event: its members would be looked for where it has none."""
+def _item_of(struct_type, name):
+    """Return the one Struct that the list in attribute `name` may hold, or None if it may hold anything else: members
+    would be looked for where it has none."""
     # Not at the top: only some receivers need it, and all of them start faster without.
     from msgspec import inspect
 
-    kind = next(known.type for known in inspect.type_info(entry.frame).fields if known.name == entry.path)
-    while isinstance(kind, inspect.Metadata):
-        kind = kind.type
-    lists = [
-        each for each in (kind.types if isinstance(kind, inspect.UnionType) else (kind,))
+    def bare(kind):
+        while isinstance(kind, inspect.Metadata):
+            kind = kind.type
+        return kind
+
+    kind = bare(next(known.type for known in inspect.type_info(struct_type).fields if known.name == name))
+    items = [
+        bare(each.item_type)
+        for each in (kind.types if isinstance(kind, inspect.UnionType) else (kind,))
         if isinstance(each, inspect.ListType)
     ]
-    for each in lists:
-        item = each.item_type
-        while isinstance(item, inspect.Metadata):
-            item = item.type
-        if not isinstance(item, inspect.StructType) or item.cls is not entry.event:
-            lists = []
-            break
-    if not lists:
-        raise ValueError(f"{where}: {entry.path} must be declared as list[{entry.event.__name__}], and nothing wider")
+    item = items[0] if items else None
+    return item.cls if isinstance(item, inspect.StructType) else None
 
 
 cdef class Plan:
@@ -212,8 +232,8 @@ cdef class Plan:
         to.many = entry.many
         where = f"route {entry.name!r}"
         to.path_offset = _offset_of(entry.frame, entry.path, where) if entry.path else -1
-        if not entry.path and (entry.many or entry.event is not entry.frame):
-            raise ValueError(f"{where}: without a path, the frame itself is the event")
+        if not entry.path and entry.frame != (list[entry.event] if entry.many else entry.event):
+            raise ValueError(f"{where}: without a path, the frame itself is the event, or a list of events")
         to.expect_offset = -1
         if entry.frame_expect is not None:
             name, value = entry.frame_expect
@@ -224,6 +244,7 @@ cdef class Plan:
         to.decode = <PyObject *>decode
         to.event_type = <PyObject *>entry.event
         to.symbol_offset = -1
+        to.side_offset[0] = to.side_offset[1] = -1
         to.field_count = 0
         for field in entry.fields:
             op = int(field.op)
@@ -233,17 +254,37 @@ cdef class Plan:
                     raise ValueError(f"{where}: two SYMBOL fields")
                 to.symbol_offset = offset
                 continue
+            if op in (OP_BIDS, OP_ASKS):
+                self._book_side(to, entry, field, op - OP_BIDS, offset, where)
+                continue
             if to.field_count == FIELDS_MAX:
                 raise ValueError(f"{where}: more than {FIELDS_MAX} fields")
             self._field(&to.fields[to.field_count], field, op, offset, where)
             to.field_count += 1
         if to.symbol_offset < 0:
             raise ValueError(f"{where}: no SYMBOL field")
-        if to.kind == KIND_TRADE and not any(int(f.op) == OP_PRICE and f.target == "a" for f in entry.fields):
-            # The worker takes a trade's price as present.
-            raise ValueError(f"{where}: a trade needs a PRICE with target a")
-        if entry.many:
-            _check_list(entry, where)
+        if to.kind in (KIND_TRADE, KIND_TICKER) and not any(int(f.op) == OP_PRICE and f.target == "a" for f in entry.fields):
+            # The worker takes its price as present.
+            raise ValueError(f"{where}: a {entry.kind.name.lower()} needs a PRICE with target a")
+        if entry.many and entry.path and _item_of(entry.frame, entry.path) is not entry.event:
+            raise ValueError(
+                f"{where}: {entry.path} must be declared as list[{entry.event.__name__}], and nothing wider"
+            )
+        if to.kind == KIND_LEVEL and to.side_offset[0] < 0 and to.side_offset[1] < 0:
+            raise ValueError(f"{where}: an order book needs BIDS, ASKS or both")
+
+    cdef _book_side(self, CompiledRoute *to, entry, field, int side, Py_ssize_t offset, where):
+        if to.kind != KIND_LEVEL:
+            raise ValueError(f"{where}: BIDS and ASKS are for order books, Kind.LEVEL")
+        if to.side_offset[side] >= 0:
+            raise ValueError(f"{where}: two fields for one side of the book")
+        level = _item_of(entry.event, field.source)
+        if level is None:
+            raise ValueError(f"{where}: {field.source} must be declared as a list of one Struct, and nothing wider")
+        price, size = field.level
+        to.side_offset[side] = offset
+        to.level_price[side] = _offset_of(level, price, where)
+        to.level_size[side] = _offset_of(level, size, where) if size else -1
 
     cdef _field(self, CompiledField *to, field, int op, Py_ssize_t offset, where):
         to.op = op
@@ -340,6 +381,9 @@ cdef class Plan:
         cdef uint8_t side = 0
         cdef int64_t exchange_ns = 0
         cdef int64_t sequence = 0
+        for i in range(4):
+            # What is absent means nothing, but the same nothing every time.
+            record.value[i].i = 0
         for i in range(route.field_count):
             field = &route.fields[i]
             value = member(event, field.offset)
@@ -347,7 +391,7 @@ cdef class Plan:
                 if value is not NULL and PyFloat_CheckExact(value):
                     number = PyFloat_AS_DOUBLE(value)
                 elif value is NULL or value is Py_None:
-                    if field.op == OP_PRICE and route.kind == KIND_TRADE:
+                    if field.op == OP_PRICE and field.target == 0 and (route.kind == KIND_TRADE or route.kind == KIND_TICKER):
                         return PRICE_MISSING
                     continue
                 elif PyLong_CheckExact(value):
@@ -417,6 +461,81 @@ cdef class Plan:
         record.exchange_ns = exchange_ns
         record.sequence = sequence
         return -1
+
+
+    cdef int convert_book(self, const CompiledRoute *route, PyObject *event, Record *records, int most, int *n) noexcept:
+        """Fill a group of LEVEL records, `most` at most (and there is room for them); `n`: how many they are.
+
+        Returns -1 or the Reason of the first guard that failed.
+        """
+        cdef PyObject *sides[2]
+        cdef PyObject *level
+        cdef Py_ssize_t lengths[2]
+        cdef Py_ssize_t offset
+        cdef int side, i, reason
+        cdef double value
+        n[0] = 1
+        for side in range(2):
+            sides[side] = NULL
+            lengths[side] = 0
+            if route.side_offset[side] >= 0:
+                sides[side] = member(event, route.side_offset[side])
+                if sides[side] is not NULL and sides[side] is not Py_None:
+                    if not PyList_CheckExact(sides[side]):
+                        return WRONG_SHAPE
+                    lengths[side] = min(PyList_GET_SIZE(sides[side]), <Py_ssize_t>most)
+                    n[0] = max(n[0], <int>lengths[side])
+        reason = self.convert(route, event, &records[0])
+        if reason != -1:
+            return reason
+        records[0].flags = 0
+        for i in range(1, n[0]):
+            records[i] = records[0]
+        for i in range(n[0]):
+            records[i].side = <uint8_t>(i + 1)
+            for side in range(2):
+                if i >= lengths[side]:
+                    continue
+                level = PyList_GET_ITEM(sides[side], i)
+                reason = _number(member(level, route.level_price[side]), OP_PRICE, &value)
+                if reason != -1:
+                    return PRICE_MISSING if reason == ABSENT else reason
+                records[i].value[2 * side].f = value
+                records[i].flags |= HAS_C if side else HAS_A
+                offset = route.level_size[side]
+                if offset < 0:
+                    continue
+                reason = _number(member(level, offset), OP_SIZE, &value)
+                if reason == -1:
+                    records[i].value[2 * side + 1].f = value
+                    records[i].flags |= HAS_D if side else HAS_B
+                elif reason != ABSENT:
+                    return reason
+        records[0].flags |= FIRST_OF_GROUP
+        records[n[0] - 1].flags |= LAST_OF_GROUP
+        return -1
+
+
+cdef int _number(PyObject *value, int op, double *number) noexcept:
+    """Judge a PRICE or a SIZE. Returns -1, ABSENT, or the Reason."""
+    if value is NULL or value is Py_None:
+        return ABSENT
+    if PyFloat_CheckExact(value):
+        number[0] = PyFloat_AS_DOUBLE(value)
+    elif PyLong_CheckExact(value):
+        number[0] = PyLong_AsDouble(value)
+        if number[0] == -1.0 and PyErr_Occurred() is not NULL:
+            PyErr_Clear()
+            number[0] = INFINITY_
+    else:
+        return PRICE_WRONG_TYPE if op == OP_PRICE else SIZE_WRONG_TYPE
+    if not isfinite(number[0]):
+        return PRICE_NOT_FINITE if op == OP_PRICE else SIZE_NOT_FINITE
+    if op == OP_PRICE and number[0] <= 0.0:
+        return PRICE_NOT_POSITIVE
+    if number[0] < 0.0:
+        return SIZE_NEGATIVE
+    return -1
 
 
 cdef extern from "math.h":

@@ -39,12 +39,20 @@ cdef class RingWriter:
     cdef int64_t max_wait_ns
     cdef bint recovered
 
-    cdef bint extend(self) noexcept nogil
-    cdef bint wait_for_space(self) noexcept nogil
+    cdef bint extend(self, uint64_t need) noexcept nogil
+    cdef bint wait_for_space(self, uint64_t need) noexcept nogil
     cdef void flush(self) noexcept nogil
 
     cdef inline Record *slot(self) noexcept nogil:
         """The next slot to write, or NULL when the worker has not freed one."""
-        if self.position == self.claimed and not self.extend():
+        if self.position == self.claimed and not self.extend(1):
             return NULL
         return &self.records[self.position & self.mask]
+
+    cdef inline bint room(self, uint64_t n) noexcept nogil:
+        """Whether there is room for a group of `n` records. They are then written, and shown, together."""
+        return self.claimed - self.position >= n or self.extend(n)
+
+    cdef inline Record *at(self, uint64_t offset) noexcept nogil:
+        """The slot `offset` behind the next one; `room` was asked for."""
+        return &self.records[(self.position + offset) & self.mask]

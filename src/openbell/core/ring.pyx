@@ -142,33 +142,36 @@ cdef class RingWriter:
         wake_anyway(self.worker_bell)
         return claim - head
 
-    cdef bint extend(self) noexcept nogil:
-        """Claim the next chunk. Publishes what is written first, so that the worker never waits for a whole ring."""
+    cdef bint extend(self, uint64_t need) noexcept nogil:
+        """Claim the next chunk, `need` records at least. Publishes what is written first, so that the worker never waits
+        for a whole ring; all of that are whole groups, because a group is claimed before its first record is written."""
         cdef uint64_t limit = self.gate + self.capacity
+        cdef uint64_t wanted = max(self.chunk, need)
         if not self.recovered:
             # A claim may never decrease, and what the last producer claimed is not looked at yet.
             return False
         self.flush()
-        if self.position + self.chunk > limit:
+        if self.position + wanted > limit:
             self.gate = load_acquire(&self.words.applied)  # SYNC POINT: ring-gate
             limit = self.gate + self.capacity
-            if self.position >= limit:
+            if self.position + need > limit:
                 return False
-        self.claimed = min(self.position + self.chunk, limit)
+        # What is claimed and not used up yet stays claimed.
+        self.claimed = max(self.claimed, min(self.position + wanted, limit))
         store_relaxed(&self.words.claim, self.claimed)
         crash_point(20)
         fence_release()  # SYNC POINT: ring-claim (claim before the records that it covers)
         return True
 
-    cdef bint wait_for_space(self) noexcept nogil:
-        """Publish, ring the worker, and wait at most `max_wait_ns` for it to free a slot."""
+    cdef bint wait_for_space(self, uint64_t need) noexcept nogil:
+        """Publish, ring the worker, and wait at most `max_wait_ns` for it to free `need` slots."""
         cdef int64_t deadline = monotonic_ns() + self.max_wait_ns
         cdef int64_t left
         cdef unsigned int seen
         self.flush()
         while True:
             seen = announce_wait(self.own_bell)
-            if self.extend():
+            if self.extend(need):
                 cancel_wait(self.own_bell)
                 return True
             left = deadline - monotonic_ns()
@@ -195,21 +198,36 @@ cdef class RingWriter:
         ValueError
             The record has not 64 bytes, or `recover` was not called.
         """
-        cdef Record *slot
-        if not self.recovered:
-            raise ValueError("this writer has not taken the ring over: call recover() first")
         if len(record) != RECORD_SIZE:
             raise ValueError(f"a record takes {RECORD_SIZE} bytes, not {len(record)}")
-        slot = self.slot()
-        if slot is NULL:
+        return self.append_group(record)
+
+    def append_group(self, records: bytes) -> bool:
+        """Write records that become visible together; False, and none is written, if there was no room in time.
+
+        Raises
+        ------
+        ValueError
+            That is not a number of records, it is more than half a ring, or `recover` was not called.
+        """
+        cdef uint64_t n = len(records) // RECORD_SIZE
+        cdef uint64_t i
+        cdef const char *data = records
+        if not self.recovered:
+            raise ValueError("this writer has not taken the ring over: call recover() first")
+        if not n or len(records) % RECORD_SIZE:
+            raise ValueError(f"a record takes {RECORD_SIZE} bytes; {len(records)} bytes are no group of them")
+        if n > self.capacity // 2:
+            raise ValueError(f"a group of {n} records is too large for a ring of {self.capacity}")
+        if not self.room(n):
             with nogil:
-                self.wait_for_space()
-            slot = self.slot()
-            if slot is NULL:
+                self.wait_for_space(n)
+            if not self.room(n):
                 return False
-        memcpy(slot, <const char *>record, RECORD_SIZE)
-        crash_point(21)
-        self.position += 1
+        for i in range(n):
+            memcpy(self.at(i), data + i * RECORD_SIZE, RECORD_SIZE)
+            crash_point(21)
+        self.position += n
         return True
 
     def publish(self) -> None:

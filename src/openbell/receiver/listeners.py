@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -37,8 +37,15 @@ class Listener(EventSink, Protocol):
     def abandon(self) -> int:
         """Drop the side queue, count its records as lost, and return how many they were."""
 
-    def publish_gap(self, reason: int, count: int) -> None:
-        """Put one GAP record into every ring."""
+    @property
+    def holds_reading(self) -> bool:
+        """Whether reading is to pause while something waits for room in a ring."""
+
+    def publish_gap(self, reason: int, count: int, symbols: Iterable[bytes] | None = None) -> None:
+        """Put one GAP record into every ring; and one for each of the `symbols` that it concerns, if not all."""
+
+    def publish_status(self, session: int, status: int) -> None:
+        """Put one STATUS record into every ring."""
 
     def publish_status(self, session: int, status: int) -> None:
         """Put one STATUS record into every ring."""
@@ -56,6 +63,8 @@ class Hooks:
     prefix: bytes
     open_symbols: bool
     max_message_bytes: int
+    overflow: str = "block"
+    book_levels: int = 0
 
 
 def _nothing(*_: object) -> None:
@@ -106,6 +115,8 @@ def compiled_listeners(
             open_symbols=hooks.open_symbols,
             max_message_bytes=hooks.max_message_bytes,
             publish_every=publish_every,
+            overflow=hooks.overflow,
+            book_levels=hooks.book_levels,
         )
         return cast(Listener, listener)
 

@@ -1,4 +1,4 @@
-"""Back-pressure: what we do not read, TCP holds back at the vendor's end."""
+"""Back-pressure: what we do not read, TCP holds back at the vendor's end. And a timer for what waits without it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ class PauseCounter(Protocol):
 
 
 class Pressure:
-    """Holds reading back on one connection while its listener's side queue has something in it.
+    """Looks after one connection while something of its listener waits for room in a ring.
+
+    Under the policy ``block`` nothing is read meanwhile; under the others reading goes on.
 
     Parameters
     ----------
     listener : Listener
-        Puts into the side queue what the rings have no room for.
+        Keeps what the rings have no room for.
     counter : PauseCounter
         Its ``paused_ns`` grows by the time in which nothing was read.
     drain_s : float
@@ -45,16 +47,17 @@ class Pressure:
     @property
     def active(self) -> bool:
         """Whether reading is held back at present."""
-        return self._task is not None
+        return self._task is not None and self._listener.holds_reading
 
     def begin(self, transport: WSTransport) -> None:
-        """Stop reading until the side queue is empty."""
+        """Try to empty what waits until nothing does; stop reading for that long, if the policy says so."""
         if self._task is None:
-            hold_reading(transport)
+            if self._listener.holds_reading:
+                hold_reading(transport)
             self._task = asyncio.get_running_loop().create_task(self._drain(transport))
 
     async def empty(self, until: Callable[[], float]) -> None:
-        """Wait until the side queue is empty, or the time (of the monotonic clock, in s) is past what `until` returns.
+        """Wait until nothing waits for room, or the time (of the monotonic clock, in s) is past what `until` returns.
 
         It is asked again and again: whoever waits without end may be asked to stop meanwhile.
         """
@@ -73,7 +76,8 @@ class Pressure:
         def count() -> None:
             nonlocal counted
             before, counted = counted, time.monotonic_ns()
-            self._counter.add("paused_ns", counted - before)
+            if self._listener.holds_reading:
+                self._counter.add("paused_ns", counted - before)
 
         try:
             while self._listener.drain():
@@ -83,7 +87,7 @@ class Pressure:
         finally:
             count()
             self._task = None
-        if not self._keep_held and not transport.underlying_transport.is_closing():
+        if self._listener.holds_reading and not self._keep_held and not transport.underlying_transport.is_closing():
             transport.underlying_transport.resume_reading()
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from openbell.reasons import Reason
 
@@ -45,6 +45,7 @@ class Op(IntEnum):
     SIDE_BUYER_MAKER  bool: True means the seller was the aggressor → ``side``
     EXPECT            the event is of this route only if the value equals ``expect``
     KEEP_IF           the event is counted as ``reason`` unless the value is None or equals ``expect``
+    BIDS, ASKS        list of a Struct, best first, or None: one side of an order book; ``level`` names price and size
     ================= ============================================================================
     """
 
@@ -58,6 +59,8 @@ class Op(IntEnum):
     SIDE_BUYER_MAKER = 8
     EXPECT = 9
     KEEP_IF = 10
+    BIDS = 11
+    ASKS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,9 @@ class Field:
         For EXPECT and KEEP_IF: the value compared with.
     reason : Reason
         For KEEP_IF: what an event with another value is counted as.
+    level : (str, str)
+        For BIDS and ASKS: the attributes of a level's Struct that hold its price (guarded as PRICE) and its size (as
+        SIZE; None: absent). One bad level refuses the whole book.
     """
 
     source: str
@@ -87,6 +93,7 @@ class Field:
     unit: str = "auto"
     expect: int | str | None = None
     reason: Reason = Reason.UNKNOWN_MESSAGE
+    level: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +106,10 @@ class Route:
         For logs and tests.
     kind : Kind
         Kind of the record.
-    frame : type of Struct
-        What a whole frame is decoded as.
+    frame : type of Struct, or list of one
+        What a whole frame is decoded as. ``list[Event]``: the frame is an array of events, with `many` and no `path`.
     event : type of Struct
-        What `fields` refer to; the type of `frame` itself where `path` is empty.
+        What `fields` refer to; the type of `frame` itself (or of its elements) where `path` is empty.
     path : str
         Attribute of `frame` that holds the event or the events; ``""``: the frame is the event.
     many : bool
@@ -117,7 +124,7 @@ class Route:
 
     name: str
     kind: Kind
-    frame: type[Struct]
+    frame: Any
     event: type[Struct]
     path: str
     many: bool
