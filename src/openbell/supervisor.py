@@ -186,7 +186,9 @@ class Supervisor:
             return start
 
         for index in range(self.shape.workers):
-            start = starter("openbell.worker", index, feed.wait)
+            start = starter(
+                "openbell.worker", index, feed.wait, str(feed.worker_rate_limit), str(int(feed.exchange_latency))
+            )
             self._workers.append(Role(f"worker-{index}", control.worker(index), start))
         assigned = assign(self.config)
         for index in range(self.shape.receivers if self._with_receivers else 0):

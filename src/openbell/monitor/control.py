@@ -13,7 +13,7 @@ bells           one futex doorbell each: workers, then receivers (the compiled c
 receivers       one counter block of 128 words each
 workers         one counter block of 64 words each
 connections     one block of 32 words each
-histograms      one per worker that the feed has: receive to snapshot
+histograms      one per worker that the feed has: receive to snapshot; then as many: exchange to snapshot
 ==============  =========================================================================
 """
 
@@ -82,7 +82,7 @@ class ConnectionState(IntEnum):
 
 def size(workers: int) -> int:
     """Return the bytes of the control segment's body for `workers` workers."""
-    return _HISTOGRAMS_AT + workers * _HISTOGRAM_BYTES
+    return _HISTOGRAMS_AT + 2 * workers * _HISTOGRAM_BYTES
 
 
 def format(body: memoryview, receivers: int, workers: int) -> None:
@@ -207,12 +207,15 @@ class ReceiverCounters(Block):
 
 
 class WorkerCounters(Block):
-    """What a worker counts: batches, sleeps, rows put back after a crash, the longest backlog it met."""
+    """What a worker counts: batches, sleeps, rows put back after a crash, the longest backlog it met; when its last
+    batch was done (ns since the epoch), and the offset of the clock that its latencies go by."""
 
     batches = Word(0)
     parks = Word(1)
     recovered = Word(2)
     backlog_max = Word(3)
+    last_batch_ns = Word(4)
+    clock_offset_ns = Word(5, signed=True)
 
 
 class ConnectionCounters(Block):
@@ -322,6 +325,12 @@ class Control(Block):
     def histogram(self, index: int) -> memoryview:
         """Return the latency histogram (receive to snapshot) of worker `index`."""
         part = self._part(_HISTOGRAMS_AT, _HISTOGRAM_BYTES, index, self.workers, "histogram")
+        return part[: histogram.size()]
+
+    def exchange_histogram(self, index: int) -> memoryview:
+        """Return the histogram (exchange time to snapshot, signed) of worker `index`; empty unless the feed keeps it."""
+        at = _HISTOGRAMS_AT + self.workers * _HISTOGRAM_BYTES
+        part = self._part(at, _HISTOGRAM_BYTES, index, self.workers, "histogram")
         return part[: histogram.size()]
 
 

@@ -87,6 +87,9 @@ class Status:
     published, applied : int
         Market-data records given to the workers, and those in the snapshot: from the positions of the rings, which no
         crash can bend. (A record that tells a gap counts as published until it is applied.)
+    lost, dropped, conflated : int
+        Valid events for which there was no room: lost for good, `dropped` of them by policy; and those that went into the
+        snapshot as a part of a newer event of their symbol.
     gaps : int
         Interruptions told by the receivers.
     reasons : dict of Reason to int
@@ -95,6 +98,8 @@ class Status:
         How long reading was paused because the workers were behind.
     latency : Histogram
         Receive to snapshot, ns, over all workers since the feed began.
+    exchange_latency : Histogram
+        The vendor's time of an event to snapshot, ns, signed: clocks differ. Empty unless the feed keeps it.
     """
 
     feed: str
@@ -113,11 +118,14 @@ class Status:
     invalid: int
     ignored: int
     lost: int
+    conflated: int
+    dropped: int
     gaps: int
     reasons: dict[Reason, int]
     paused_ns: int
     side_queue_peak: int
     latency: Histogram
+    exchange_latency: Histogram
 
     @property
     def backlog(self) -> int:
@@ -179,11 +187,16 @@ def read_status(feed: str, generation: Generation, reader: SnapshotReader, symbo
         invalid=sum(count for reason, count in reasons.items() if is_invalid(reason)),
         ignored=sum(count for reason, count in reasons.items() if is_ignored(reason)),
         lost=sum(block.lost for block in counters),
+        conflated=reasons[Reason.CONFLATED],
+        dropped=reasons[Reason.DROPPED],
         gaps=gaps,
         reasons={Reason(reason): count for reason, count in sorted(reasons.items())},
         paused_ns=sum(block.paused_ns for block in counters),
         side_queue_peak=max((block.side_queue_peak for block in counters), default=0),
         latency=Histogram.merge(Histogram.read(control.histogram(index)) for index in range(control.workers)),
+        exchange_latency=Histogram.merge(
+            Histogram.read(control.exchange_histogram(index)) for index in range(control.workers)
+        ),
     )
 
 

@@ -47,9 +47,6 @@ class Listener(EventSink, Protocol):
     def publish_status(self, session: int, status: int) -> None:
         """Put one STATUS record into every ring."""
 
-    def publish_status(self, session: int, status: int) -> None:
-        """Put one STATUS record into every ring."""
-
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
