@@ -50,10 +50,11 @@ def status_of(**changed: Any) -> Status:
         "connections": (ConnectionStatus(0, 0, "alltick", ConnectionState.LIVE, 1, 0, 0, 0, 1, 0, 5),),
         "rings": (RingStatus(0, 0, 64, 32, 0),),
         "latency": Histogram(),
+        "exchange_latency": Histogram(),
         "reasons": {},
     }
     numbers = ("frames", "bytes", "events", "published", "applied", "invalid", "ignored", "lost", "gaps", "paused_ns")
-    values |= dict.fromkeys((*numbers, "side_queue_peak"), 0)
+    values |= dict.fromkeys((*numbers, "conflated", "dropped", "side_queue_peak"), 0)
     return Status(**(values | changed))
 
 

@@ -79,7 +79,7 @@ def test_counters_are_where_the_compiled_core_writes_them() -> None:
     assert list(receiver.read().values()) == [1000 + index for index in range(12)]
     assert receiver.reason(0) == 1064
     assert receiver.reasons() == {index: 1064 + index for index in range(64)}
-    assert list(WorkerCounters(memory).read().values()) == [1000, 1001, 1002, 1003]
+    assert list(WorkerCounters(memory).read().values()) == [1000, 1001, 1002, 1003, 1004, 1005]
 
 
 def test_blocks_out_of_range_do_not_exist() -> None:

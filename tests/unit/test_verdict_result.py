@@ -34,11 +34,14 @@ STATUS = Status(
     invalid=4,
     ignored=6,
     lost=0,
+    conflated=0,
+    dropped=0,
     gaps=0,
     reasons={Reason.PRICE_NOT_POSITIVE: 4, Reason.IGNORED_DEPTH: 6},
     paused_ns=0,
     side_queue_peak=0,
     latency=Histogram(),
+    exchange_latency=Histogram(),
 )
 SILENT = dataclasses.replace(STATUS, applied=0, invalid=0, ignored=0)
 WRONG = Verdict(rows=3, columns=22, wrong=1, first=(Difference("600519.SH", "last", 1.5, 1.25),))
@@ -55,6 +58,8 @@ def test_it_is_ok_if_everything_is_accounted_for_and_the_snapshot_matches() -> N
     assert RESULT.to_json() | {"receive_to_snapshot_ns": None} == {
         "universe": "cn",
         "symbols": 3,
+        "connections": 0,
+        "receivers": 0,
         "sent": 100,
         "received": 100,
         "applied": 90,

@@ -328,7 +328,7 @@ class Control(Block):
         return part[: histogram.size()]
 
     def exchange_histogram(self, index: int) -> memoryview:
-        """Return the histogram (exchange time to snapshot, signed) of worker `index`; empty unless the feed keeps it."""
+        """Return the histogram (exchange time to snapshot, signed) of worker `index`; empty unless kept."""
         at = _HISTOGRAMS_AT + self.workers * _HISTOGRAM_BYTES
         part = self._part(at, _HISTOGRAM_BYTES, index, self.workers, "histogram")
         return part[: histogram.size()]

@@ -88,8 +88,8 @@ class Status:
         Market-data records given to the workers, and those in the snapshot: from the positions of the rings, which no
         crash can bend. (A record that tells a gap counts as published until it is applied.)
     lost, dropped, conflated : int
-        Valid events for which there was no room: lost for good, `dropped` of them by policy; and those that went into the
-        snapshot as a part of a newer event of their symbol.
+        Valid events for which there was no room: lost for good, `dropped` of them by policy; and those that went into
+        the snapshot as a part of a newer event of their symbol.
     gaps : int
         Interruptions told by the receivers.
     reasons : dict of Reason to int
