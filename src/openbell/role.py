@@ -87,9 +87,9 @@ class Role:
 
     @property
     def connected(self) -> bool:
-        """Whether it has a connection to a vendor, or had one when it died."""
+        """Whether one of its connections to a vendor is up, or was when it died."""
         up = (ConnectionState.SUBSCRIBING, ConnectionState.LIVE, ConnectionState.STALE)
-        return self.connection is not None and self.connection.state in up
+        return any(connection.state in up for connection in self.connections)
 
     def bury(self) -> int:
         """Let go of a process that is gone (or kill it); return its exit status."""

@@ -95,7 +95,7 @@ class Supervisor:
     ) -> None:
         self.config = config
         feed = config.feed
-        self.shape = Shape(feed.receivers, feed.workers, feed.symbols_capacity, feed.ring_capacity)
+        self.shape = Shape.of(feed)
         self._with_receivers = receivers
         self._output = output
         self._signals = signals or StopSignals()
@@ -297,7 +297,7 @@ class Supervisor:
         assert role.process is not None
         refusal = role.process.refusal()
         status = role.bury()
-        if role.connection is not None:
+        if role.connections:
             # What it takes with it is lost now, and must not be counted once more by a stop.
             self._vanished = books.unpublished(self.generation)
         if status == EXIT_REFUSED and refusal is not None:

@@ -10,7 +10,7 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -114,6 +114,7 @@ class PyListener(WSListener):
         self.block = block
         self.frames = self.published = 0
         self.gaps: list[tuple[int, int]] = []
+        self.concerned: list[tuple[bytes, ...] | None] = []
         self.counted: list[Reason] = []
         self.waiting = 0
         self.abandoned = 0
@@ -173,8 +174,9 @@ class PyListener(WSListener):
         self.abandoned += lost
         return lost
 
-    def publish_gap(self, reason: int, count: int) -> None:
+    def publish_gap(self, reason: int, count: int, symbols: Iterable[bytes] | None = None) -> None:
         self.gaps.append((reason, count))
+        self.concerned.append(None if symbols is None else tuple(symbols))
 
     def publish_status(self, session: int, status: int) -> None:
         raise AssertionError("a connection has nothing to do with sessions")
@@ -747,9 +749,9 @@ def test_what_waits_goes_into_the_rings_before_the_gap_of_a_disconnect(run: Run)
         first = scene.made[0]
         tell = first.publish_gap
 
-        def gap(reason: int, count: int) -> None:
+        def gap(reason: int, count: int, symbols: Iterable[bytes] | None = None) -> None:
             waiting.append(first.waiting)
-            tell(reason, count)
+            tell(reason, count, symbols)
 
         first.publish_gap = gap  # type: ignore[method-assign]
         await scene.until(lambda: scene.block.added["connects"] == 2, "a second connection")
@@ -757,6 +759,36 @@ def test_what_waits_goes_into_the_rings_before_the_gap_of_a_disconnect(run: Run)
     run(scene.play(act))
     assert waiting == [0]
     assert scene.made[0].gaps == [(GapReason.DISCONNECT, -1)]
+    assert scene.made[0].concerned == [None]
+
+
+@pytest.mark.parametrize(
+    ("source", "alone", "concerned"),
+    [
+        ({}, True, None),
+        ({}, False, (b"A", b"B")),
+        ({"prefix": "x:"}, False, (b"x:A", b"x:B")),
+        ({"open": True}, False, None),
+    ],
+)
+def test_one_of_several_connections_tells_its_interruption_to_its_own_symbols(
+    source: dict[str, Any], alone: bool, concerned: tuple[bytes, ...] | None, run: Run
+) -> None:
+    scene = Scene()
+    scene.source, scene.spacing = source, {"alone": alone}
+
+    def greet(visitor: Visitor) -> None:
+        if len(scene.server.visitors) == 1:
+            visitor.say('{"symbol":"A","price":1}')
+            visitor.transport.disconnect()
+
+    scene.server.on_connect = greet
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.block.added.get("connects") == 2, "a second connection")
+
+    run(scene.play(act))
+    assert scene.made[0].concerned == [concerned]
 
 
 def test_stop_empties_the_side_queue_publishes_and_says_goodbye(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""How large a feed is: the four numbers that its configuration fixes, and the bytes that follow from them."""
+"""How large a feed is: the five numbers that its configuration fixes, and the bytes that follow from them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from openbell.config import Feed
 from openbell.core import ring, snapshot, symbols
 from openbell.errors import ConfigError
 from openbell.memory.names import ring_name
@@ -54,6 +55,11 @@ class Shape:
             snapshot.columns(self.book_levels)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+
+    @classmethod
+    def of(cls, feed: Feed) -> Shape:
+        """Return the shape of a feed as it is configured."""
+        return cls(feed.receivers, feed.workers, feed.symbols_capacity, feed.ring_capacity, feed.book_levels)
 
     @property
     def rows(self) -> int:

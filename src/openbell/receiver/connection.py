@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, cast
 
 from picows import WSCloseCode, WSListener, WSMsgType, WSProtocolError, WSTransport
 
-from openbell.config import Source
+from openbell.config import Overflow, Source
 from openbell.monitor.control import ConnectionState
 from openbell.reasons import Reason
 from openbell.receiver.backoff import Backoff
@@ -79,6 +79,12 @@ class Connection:
         How long after :meth:`run` was called it is opened first: the vendor's spacing, for the connections of a source.
     turns : Turns
         When it may be opened, among the connections of its source in this receiver; None: at any time.
+    overflow : str
+        What happens when a ring is full: ``"block"``, ``"conflate"`` or ``"drop"``.
+    book_levels : int
+        Levels of the order book that are published.
+    alone : bool
+        Whether the feed has no other connection: an interruption concerns everything then, not only its own symbols.
     """
 
     def __init__(
@@ -92,6 +98,9 @@ class Connection:
         *,
         start_after_s: float = 0.0,
         turns: Turns | None = None,
+        overflow: Overflow = "block",
+        book_levels: int = 0,
+        alone: bool = True,
     ) -> None:
         self._source = source
         self._vendor = vendor
@@ -115,7 +124,13 @@ class Connection:
             prefix=source.prefix.encode(),
             open_symbols=source.open,
             max_message_bytes=source.max_message_bytes,
+            overflow=overflow,
+            book_levels=book_levels,
         )
+        # Of an open source nobody knows beforehand what comes.
+        everything = alone or source.open
+        keys = () if everything else ((source.prefix + vendor.symbol_key(each)).encode() for each in source.symbols)
+        self._concerned = None if everything else tuple(keys)
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
         self._finished.set()
@@ -243,7 +258,7 @@ class Connection:
             return
         await self._emptied(self._pressure)
         if self._listener.records_published:
-            self._listener.publish_gap(GapReason.DISCONNECT, COUNT_UNKNOWN)
+            self._listener.publish_gap(GapReason.DISCONNECT, COUNT_UNKNOWN, self._concerned)
             await self._emptied(self._pressure)
 
     async def _leave(self, transport: WSTransport, ended: asyncio.Task[None]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from picows import WSTransport
 
+from openbell.config import Overflow
 from openbell.reasons import Reason
 from openbell.receiver.fallback import EventSink
 from openbell.vendors.plan import Ignore, Route
@@ -60,7 +61,7 @@ class Hooks:
     prefix: bytes
     open_symbols: bool
     max_message_bytes: int
-    overflow: str = "block"
+    overflow: Overflow = "block"
     book_levels: int = 0
 
 

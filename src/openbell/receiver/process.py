@@ -96,7 +96,8 @@ def _connections(
     counters = control.receiver_counters(index)
     turns: dict[int, Turns] = {}
     connections = []
-    for assigned in assign(config):
+    everyone = assign(config)
+    for assigned in everyone:
         if assigned.receiver != index:
             continue
         source = assigned.source
@@ -115,6 +116,9 @@ def _connections(
                 counters,
                 start_after_s=assigned.place * spacing_s,
                 turns=turns.setdefault(assigned.number, Turns(spacing_s)),
+                overflow=source.overflow or config.feed.overflow,
+                book_levels=config.feed.book_levels,
+                alone=len(everyone) == 1,
             )
         )
     return connections
