@@ -7,7 +7,10 @@ import sys
 
 import click
 
-BENCHMARKS = {"ceiling": "receiver CPU per tick, socket to ring, against decode-only and raw"}
+BENCHMARKS = {
+    "ceiling": "receiver CPU per tick, socket to ring, against decode-only and raw",
+    "peers": "whole feeds, socket to snapshot, against what people build with the usual libraries",
+}
 
 
 @click.command(
