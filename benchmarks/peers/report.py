@@ -90,7 +90,7 @@ def table(found: Mapping[str, Any], out: TextIO) -> None:
     )
     print(", ".join(f"{name} {number}" for name, number in found["versions"].items()), file=out)
     print(
-        f"{found['rounds']} turns of {found['slice_s']} s a stack, medians. CPU: of all processes of the stack, ns a tick.\n"
+        f"{found['rounds']} turns of {found['slice_s']} s a stack, medians. CPU: all its processes, ns a tick.\n"
         "Ratios are medians over the turns. Speed: OpenBell's ticks/s over theirs; CPU: theirs over OpenBell's.\n"
         "Every snapshot was equal to what was sent.",
         file=out,
