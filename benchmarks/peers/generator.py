@@ -55,14 +55,16 @@ class Client(WSListener):
 
 async def serve() -> None:
     """Listen on a free port of loopback, say which, and obey until stdin closes."""
-    chunks = {shape: Pool.of(shape).framed() for shape in ("single", "batch")}
+    pools: dict[str, list[bytes]] = {}
     clients: dict[tuple[str, str], Client] = {}
 
     def listener(request: WSUpgradeRequest) -> Client | None:
         shape, _, name = request.path.decode().partition("?")[0].strip("/").partition("/")
-        if shape not in chunks:
+        if shape not in ("single", "batch"):
             return None
-        clients[shape, name] = client = Client(shape, chunks[shape])
+        if shape not in pools:
+            pools[shape] = Pool.of(shape).framed()
+        clients[shape, name] = client = Client(shape, pools[shape])
         return client
 
     server = await ws_create_server(listener, "127.0.0.1", 0)
