@@ -44,15 +44,16 @@ def supervisor_process(
     """Run a supervisor of feed `name` in a process of its own; it is killed on the way out, if it still lives."""
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 
-    def as_a_shell_starts_a_background_job() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def as_a_shell_starts_a_job() -> None:
+        # Either way said, not inherited: the tests themselves may be a background job.
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ignore_interrupts else signal.SIG_DFL)
 
     process = subprocess.Popen(
         [sys.executable, "-c", source, name],
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=as_a_shell_starts_a_background_job if ignore_interrupts else None,
+        preexec_fn=as_a_shell_starts_a_job,
     )
     try:
         yield process
