@@ -54,7 +54,7 @@ def status_of(**changed: Any) -> Status:
         "reasons": {},
     }
     numbers = ("frames", "bytes", "events", "published", "applied", "invalid", "ignored", "lost", "gaps", "paused_ns")
-    values |= dict.fromkeys((*numbers, "conflated", "dropped", "side_queue_peak"), 0)
+    values |= dict.fromkeys((*numbers, "conflated", "dropped", "last_batch_ns", "backlog_peak", "side_queue_peak"), 0)
     return Status(**(values | changed))
 
 

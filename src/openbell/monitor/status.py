@@ -94,6 +94,10 @@ class Status:
         Interruptions told by the receivers.
     reasons : dict of Reason to int
         Why events were not published.
+    last_batch_ns : int
+        When a worker last put something into the snapshot, ns since the epoch; 0: not yet.
+    backlog_peak : int
+        The most records that ever waited for one worker.
     paused_ns : int
         How long reading was paused because the workers were behind.
     latency : Histogram
@@ -122,6 +126,8 @@ class Status:
     dropped: int
     gaps: int
     reasons: dict[Reason, int]
+    last_batch_ns: int
+    backlog_peak: int
     paused_ns: int
     side_queue_peak: int
     latency: Histogram
@@ -167,6 +173,7 @@ def read_status(feed: str, generation: Generation, reader: SnapshotReader, symbo
     )
     bookkeeping, gaps = feed_rows(reader)
     counters = [control.receiver_counters(index) for index in range(control.receivers)]
+    appliers = [control.worker_counters(index) for index in range(control.workers)]
     reasons: Counter[int] = Counter()
     for block in counters:
         reasons.update(block.reasons())
@@ -191,6 +198,8 @@ def read_status(feed: str, generation: Generation, reader: SnapshotReader, symbo
         dropped=reasons[Reason.DROPPED],
         gaps=gaps,
         reasons={Reason(reason): count for reason, count in sorted(reasons.items())},
+        last_batch_ns=max(each.last_batch_ns for each in appliers),
+        backlog_peak=max(each.backlog_max for each in appliers),
         paused_ns=sum(block.paused_ns for block in counters),
         side_queue_peak=max((block.side_queue_peak for block in counters), default=0),
         latency=Histogram.merge(Histogram.read(control.histogram(index)) for index in range(control.workers)),
