@@ -206,7 +206,7 @@ def snapshot_of_trades(received: Iterable[dict[str, Any]]) -> dict[str, dict[str
     """Return the snapshot that AllTick trades leave, in decimals, a trade at a time."""
     rows: dict[str, dict[str, Any]] = {}
     for data in received:
-        _trade(rows, data["code"], data["price"], data["volume"], data["turnover"], data["tick_time"], data["seq"])
+        add_trade(rows, data["code"], data["price"], data["volume"], data["turnover"], data["tick_time"], data["seq"])
     return finished(rows)
 
 
@@ -228,16 +228,26 @@ def snapshot_of_streams(messages: Iterable[str]) -> tuple[dict[str, dict[str, An
                 counts["ignored"] += 1
                 continue
             counts["trades"] += 1
-            _trade(rows, data["s"], data["p"], data["q"], Decimal(data["p"]) * Decimal(data["q"]), data["T"], data["t"])
+            add_trade(
+                rows, data["s"], data["p"], data["q"], Decimal(data["p"]) * Decimal(data["q"]), data["T"], data["t"]
+            )
         else:
             counts["ignored" if "@depth" in stream else "other"] += 1
     return finished(rows), counts
 
 
-def _trade(rows: dict[str, dict[str, Any]], symbol: str, price: str, size: str, turnover: Any, ms: int, n: int) -> None:
+def add_trade(
+    rows: dict[str, dict[str, Any]], symbol: str, price: str, size: str, turnover: Any, told: int, n: int
+) -> None:
+    """Apply a trade to rows of decimals; a time of 13 digits is in ms."""
     value, row = Decimal(price), rows.setdefault(symbol, {})
     row.setdefault("open", value)
-    row |= {"last": value, "size": Decimal(size), "trade_exchange_ns": ms * 1_000_000, "trade_sequence": n}
+    row |= {
+        "last": value,
+        "size": Decimal(size),
+        "trade_exchange_ns": told if told > 10**17 else told * 1_000_000,
+        "trade_sequence": n,
+    }
     row["high"], row["low"] = max(row.get("high", value), value), min(row.get("low", value), value)
     row["volume"] = row.get("volume", Decimal(0)) + Decimal(size)
     row["turnover"] = row.get("turnover", Decimal(0)) + Decimal(turnover)

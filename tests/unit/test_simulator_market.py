@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
 import math
 import re
 from collections import Counter
@@ -13,48 +11,29 @@ import numpy as np
 import pytest
 
 from openbell.errors import ConfigError
-from openbell.simulator.frames import TradeEncoder, text_frame
+from openbell.simulator.clock import MS, Clock
 from openbell.simulator.lateness import Lateness
-from openbell.simulator.oracle import EMPTY_ROW, TradeOracle
+from openbell.simulator.oracle import EMPTY_ROW
+from openbell.simulator.pace import PROFILES, SECOND_NS, OpeningPace, SteadyPace, together
+from openbell.simulator.tally import MarketOracle
 from openbell.simulator.trading import BLOCK_EVENTS, DEFAULT_OPEN_MS, TradeBlock, TradingDay
-from openbell.simulator.universe import DEFAULT_SYMBOLS, MAX_SYMBOLS, a_shares
+from openbell.simulator.universe import DEFAULT_SYMBOLS, MAX_SYMBOLS, UNIVERSES, a_shares
 
 
-def blocks(symbols: list[str], count: int, seed: int = 1, rate: float = 20_000.0) -> list[TradeBlock]:
-    day = TradingDay(symbols, seed, rate)
-    return [day.opening(), *(day.next_block() for _ in range(count))]
+def a_day(name: str, symbols: list[str], seed: int, rate: float) -> TradingDay:
+    random = np.random.Generator(np.random.PCG64(seed))
+    return TradingDay(UNIVERSES[name], symbols, random, SteadyPace(len(symbols), rate, random))
 
 
-def payloads(frames: bytes) -> list[bytes]:
-    """Cut a run of unmasked frames by the lengths in their headers."""
-    found = []
-    position = 0
-    while position < len(frames):
-        assert frames[position] == 0x81
-        size, head = frames[position + 1], 2
-        if size == 126:
-            size, head = int.from_bytes(frames[position + 2 : position + 4], "big"), 4
-        elif size == 127:
-            size, head = int.from_bytes(frames[position + 2 : position + 10], "big"), 10
-        found.append(frames[position + head : position + head + size])
-        position += head + size
-    assert position == len(frames)
-    return found
-
-
-def message(symbols: list[str], block: TradeBlock, i: int) -> bytes:
-    """Write a trade the slow way, keys in the order of the vendor's documents."""
-    price, turnover = int(block.price[i]), int(block.turnover[i])
-    data = {
-        "code": symbols[block.symbol[i]],
-        "seq": int(block.sequence[i]),
-        "tick_time": int(block.time_ms[i]),
-        "price": f"{price // 100}.{price % 100:02d}",
-        "volume": str(int(block.volume[i])),
-        "turnover": f"{turnover // 100}.{turnover % 100:02d}",
-        "trade_direction": int(block.side[i]),
-    }
-    return json.dumps({"cmd_id": 22998, "data": data}, separators=(",", ":")).encode()
+def blocks(symbols: list[str], count: int, seed: int = 1, rate: float = 20_000.0, name: str = "cn") -> list[TradeBlock]:
+    """Return the opening's prints in one piece, and so many blocks of the stream."""
+    day = a_day(name, symbols, seed, rate)
+    opening: list[TradeBlock] = []
+    while sum(map(len, opening)) < len(symbols):
+        opening.append(day.next_block())
+    fields = [field.name for field in dataclasses.fields(TradeBlock)]
+    prints = TradeBlock(**{name: np.concatenate([getattr(block, name) for block in opening]) for name in fields})
+    return [prints, *(day.next_block() for _ in range(count))]
 
 
 def test_the_default_universe_has_more_than_5000_codes_of_the_real_ranges() -> None:
@@ -72,6 +51,91 @@ def test_a_smaller_universe_is_part_of_a_larger_one() -> None:
 def test_a_universe_of_an_impossible_size_is_refused(count: int) -> None:
     with pytest.raises(ConfigError, match=str(MAX_SYMBOLS)):
         a_shares(count)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "form"),
+    [("hk", 3_000, r"[1-9]\d{0,3}\.HK"), ("us", 11_000, r"[A-Z]{1,5}\.US"), ("cn", 5_200, r"\d{6}\.S[HZ]")],
+)
+def test_a_universe_is_a_whole_market_of_codes_as_the_vendor_writes_them(name: str, count: int, form: str) -> None:
+    universe = UNIVERSES[name]
+    codes = universe.symbols()
+    assert len(codes) == len(set(codes)) == count
+    assert all(re.fullmatch(form, code) for code in codes)
+    assert set(universe.symbols(20)) < set(codes) < set(universe.symbols(universe.max_symbols))
+    assert {"cn": "600519.SH", "hk": "700.HK", "us": "AAPL.US"}[name] in universe.symbols(20)
+
+
+@pytest.mark.parametrize(
+    ("name", "price", "tick"),
+    [
+        *(("cn", 100, 1), ("cn", 123_456, 1)),
+        *(("hk", 100, 1), ("hk", 250, 5), ("hk", 9_990, 10), ("hk", 15_000, 10), ("hk", 30_000, 20)),
+        *(("hk", 99_950, 50), ("hk", 410_200, 200), ("hk", 1_500_000, 1_000)),
+        *(("us", 5_000, 1), ("us", 9_999, 1), ("us", 10_000, 100), ("us", 1_892_300, 100)),
+    ],
+)
+def test_prices_move_by_the_venue_s_tick(name: str, price: int, tick: int) -> None:
+    grid = UNIVERSES[name].grid
+    at = int(np.searchsorted(grid, price))
+    assert grid[at] == price
+    assert grid[at + 1] - price == tick
+    assert (np.diff(grid) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["cn", "hk", "us"])
+def test_every_trade_is_at_a_price_of_the_grid_and_of_whole_lots(name: str) -> None:
+    universe = UNIVERSES[name]
+    symbols = universe.symbols(400)
+    day = blocks(symbols, 20, name=name)
+    lots: dict[int, int] = {}
+    for block in day:
+        assert np.isin(block.price, universe.grid).all()
+        assert (block.volume > 0).all()
+        assert np.array_equal(block.turnover, block.price * block.volume)
+        for symbol, volume in zip(block.symbol.tolist(), block.volume.tolist(), strict=True):
+            lots[symbol] = math.gcd(lots.get(symbol, 0), volume)
+    if name == "cn":
+        assert not any(lot % 100 for lot in lots.values())
+    elif name == "hk":
+        assert lots[symbols.index("700.HK")] % 100 == 0
+        assert lots[symbols.index("5.HK")] % 400 == 0
+        assert len(set(lots.values())) > 4
+    else:
+        assert min(lots.values()) == 1
+
+
+@pytest.mark.parametrize("name", ["cn", "hk", "us"])
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_an_opening_has_exactly_its_profile_s_events_in_every_period(name: str, scale: float) -> None:
+    profile = PROFILES[name]
+    pace = OpeningPace(profile, scale, np.random.default_rng(1))
+    times: list[np.ndarray] = []
+    while not times or times[-1][-1] < 2 * SECOND_NS:
+        times.append(pace.take(1000))
+        assert 0 < len(times[-1]) <= 1000
+    intended = np.concatenate(times)
+    assert (np.diff(intended) >= 0).all()
+    for end, total in profile.totals[:2]:
+        assert np.count_nonzero(intended < end) == round(total * scale) == pace.expected(end)
+    assert (intended[: profile.totals[0][1] // 20] == 0).all() == profile.flush
+    # After the first second: the second to the tenth make up the rest of the first ten.
+    rest = (profile.totals[2][1] - profile.totals[1][1]) / 9 * scale
+    assert np.count_nonzero((intended >= SECOND_NS) & (intended < 2 * SECOND_NS)) == pytest.approx(rest, rel=0.1)
+
+
+def test_an_opening_s_last_rate_goes_on_for_ever() -> None:
+    pace = OpeningPace(PROFILES["hk"], 0.02, np.random.default_rng(1))
+    intended = np.concatenate([pace.take(5_000) for _ in range(8)])
+    late = intended[intended >= 60 * SECOND_NS]
+    assert late[-1] > 100 * SECOND_NS
+    assert len(late) / (late[-1] - 60 * SECOND_NS) * SECOND_NS == pytest.approx(2_600 * 0.02, rel=0.05)
+
+
+def test_events_that_share_a_frame_are_intended_for_the_last_one_s_time() -> None:
+    times = np.array([1, 2, 3, 4, 5, 6, 7])
+    assert together(times, 3).tolist() == [3, 3, 3, 6, 6, 6, 7]
+    assert together(times, 1) is times
 
 
 def test_the_same_seed_makes_the_same_day() -> None:
@@ -92,7 +156,7 @@ def test_the_opening_flush_is_one_trade_a_symbol_at_one_instant() -> None:
     opening = blocks(a_shares(500), 0)[0]
     assert sorted(opening.symbol) == list(range(500))
     assert not opening.intended_ns.any()
-    assert set(opening.time_ms) == {DEFAULT_OPEN_MS}
+    assert not opening.side.any()
 
 
 def test_the_steady_stream_has_the_asked_rate_and_never_goes_back_in_time() -> None:
@@ -137,72 +201,17 @@ def test_sequences_grow_by_one_from_trade_to_trade_of_a_symbol_and_prices_by_tic
     assert len(seen) == 40
 
 
-def test_frames_are_byte_for_byte_what_the_vendor_documents() -> None:
-    symbols = a_shares(700)
-    encoder = TradeEncoder(symbols)
-    for block in blocks(symbols, 3):
-        frames, offsets = encoder.encode(block, np.arange(len(block)))
-        expected = [message(symbols, block, i) for i in range(len(block))]
-        assert payloads(frames) == expected
-        assert offsets[-1] == len(frames)
-        assert [payloads(frames[a:b]) for a, b in itertools.pairwise(offsets)] == [[each] for each in expected]
-
-
-def test_only_the_chosen_trades_are_encoded() -> None:
-    symbols = a_shares(100)
-    block = blocks(symbols, 1)[1]
-    chosen = np.flatnonzero(block.symbol % 3 == 0)
-    frames, offsets = TradeEncoder(symbols).encode(block, chosen)
-    assert payloads(frames) == [message(symbols, block, int(i)) for i in chosen]
-    none, offsets = TradeEncoder(symbols).encode(block, np.empty(0, dtype=np.intp))
-    assert none == b""
-    assert offsets.tolist() == [0]
-
-
-def test_numbers_of_every_width_are_encoded_right() -> None:
-    prices = [1, 9, 10, 99, 100, 101, 999, 1_000, 10_000, 99_999, 100_000, 100_001, 999_999]
-    volumes = [1, 9, 10, 100, 1_000, 9_999, 10_000, 10_001, 100_000, 12_345_678, 10_000_000, 99_999_999, 100]
-    count = len(prices)
-    price, volume = np.array(prices), np.array(volumes)
-    block = TradeBlock(
-        symbol=np.arange(count, dtype=np.intp),
-        intended_ns=np.zeros(count, dtype=np.int64),
-        sequence=np.array([10**k for k in range(12)] + [0]),
-        time_ms=np.array([DEFAULT_OPEN_MS, 10**12, 9_999_999_999_999] * 4 + [1_700_000_000_000]),
-        price=price,
-        volume=volume,
-        turnover=price * volume,
-        side=np.arange(count) % 3,
-    )
-    symbols = a_shares(count)
-    frames, _ = TradeEncoder(symbols).encode(block, np.arange(count))
-    assert payloads(frames) == [message(symbols, block, i) for i in range(count)]
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("price", 10**6), ("volume", 10**8), ("turnover", 10**14), ("sequence", 10**12)]
-)
-def test_a_number_wider_than_its_field_is_an_error_not_a_wrong_frame(field: str, value: int) -> None:
-    symbols = a_shares(10)
-    block = dataclasses.replace(blocks(symbols, 0)[0], **{field: np.full(10, value)})
-    with pytest.raises(OverflowError, match=field):
-        TradeEncoder(symbols).encode(block, np.arange(10))
-
-
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 200_000])
-def test_a_frame_of_any_length_has_the_right_header(size: int) -> None:
-    assert payloads(text_frame(b"x" * size) + text_frame(b"next")) == [b"x" * size, b"next"]
-
-
 def test_the_oracle_equals_a_plain_loop_over_what_was_sent() -> None:
     symbols = a_shares(60)
     random = np.random.default_rng(3)
-    oracle = TradeOracle(symbols)
+    clock = Clock(DEFAULT_OPEN_MS * MS, MS)
+    oracle = MarketOracle(symbols, 2, clock)
     expected: dict[str, dict[str, float | int]] = {}
     trades = 0
     for block in blocks(symbols, 30):
-        sent = random.random(len(block)) < 0.4
-        oracle.apply(block, sent)
+        sent = (random.random(len(block)) < 0.4).astype(np.int16)
+        oracle.apply_trades(block, sent)
+        told = clock.told(block.intended_ns)
         for i in np.flatnonzero(sent).tolist():
             trades += 1
             price, volume, turnover = int(block.price[i]) / 100, float(block.volume[i]), int(block.turnover[i])
@@ -214,7 +223,7 @@ def test_the_oracle_equals_a_plain_loop_over_what_was_sent() -> None:
             row["volume"] += volume
             row["turnover"] += turnover  # in cents until the end
             row["trades"] += 1
-            row["trade_exchange_ns"] = int(block.time_ms[i]) * 1_000_000
+            row["trade_exchange_ns"] = int(told[i]) * 1_000_000
             row["trade_sequence"] = int(block.sequence[i])
     for row in expected.values():
         row["turnover"] = row["turnover"] / 100
@@ -234,8 +243,8 @@ def test_the_oracle_equals_a_plain_loop_over_what_was_sent() -> None:
 
 def test_the_oracle_of_nothing_sent_is_empty() -> None:
     symbols = a_shares(10)
-    oracle = TradeOracle(symbols)
-    oracle.apply(blocks(symbols, 0)[0], np.zeros(10, dtype=np.bool_))
+    oracle = MarketOracle(symbols, 2, Clock(DEFAULT_OPEN_MS * MS, MS))
+    oracle.apply_trades(blocks(symbols, 0)[0], np.zeros(10, dtype=np.int16))
     assert oracle.rows() == {}
     assert oracle.counts.sent == 0
 

@@ -227,7 +227,14 @@ def test_the_oracle_is_written_whole_and_for_the_user_alone(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("universe", "us"),
+        ("universe", "mars"),
+        ("dialect", "morse"),
+        ("profile", "close"),
+        ("scale", 0.0),
+        ("frame_ticks", 0),
+        ("frame_ticks", 100),
+        ("join", 1001),
+        ("open_ms", 5),
         ("host", "0.0.0.0"),
         ("host", "example.com"),
         ("symbols", -1),

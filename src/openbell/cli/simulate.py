@@ -11,9 +11,33 @@ from openbell.cli.output import Output, json_option
 
 @click.command(
     short_help="Serve a market or a capture to connect to.",
-    epilog="Example: openbell simulate --port 8765 --rate 50000",
+    epilog="Example: openbell simulate --universe us --profile open --dialect ticks --frame-ticks 100",
 )
-@click.option("--universe", type=click.Choice(["cn"]), default="cn", show_default=True, help="Market to make up.")
+@click.option(
+    "--universe", type=click.Choice(["cn", "hk", "us"]), default="cn", show_default=True, help="Market to make up."
+)
+@click.option(
+    "--dialect",
+    type=click.Choice(["alltick", "ticks"]),
+    default="alltick",
+    show_default=True,
+    help="What a made-up market speaks; ticks are plain batches.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["steady", "open"]),
+    default="steady",
+    show_default=True,
+    help="A trade a symbol and then --rate, or the market's opening.",
+)
+@click.option("--scale", type=click.FloatRange(min=0.001), default=1.0, show_default=True, help="Multiplies all rates.")
+@click.option(
+    "--frame-ticks", type=click.IntRange(1, 1000), default=1, show_default=True, help="Events a frame of ticks."
+)
+@click.option(
+    "--join", type=click.IntRange(1, 1000), default=1, show_default=True, help="AllTick pushes a frame, by newlines."
+)
+@click.option("--stamp-ns", is_flag=True, help="Messages tell their intended send time on this machine, in ns.")
 @click.option(
     "--capture",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -24,7 +48,7 @@ from openbell.cli.output import Output, json_option
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Length of the market.  [default: no end]")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same trades.")
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), default=20_000.0, show_default=True, help="Trades a second."
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=20_000.0, show_default=True, help="Events a second."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on.")
 @click.option(
@@ -37,6 +61,12 @@ from openbell.cli.output import Output, json_option
 @json_option
 def simulate(
     universe: str,
+    dialect: str,
+    profile: str,
+    scale: float,
+    frame_ticks: int,
+    join: int,
+    stamp_ns: bool,
     capture: Path | None,
     speed: str,
     symbols: int | None,
@@ -51,14 +81,20 @@ def simulate(
 ) -> int:
     """Serve a made-up market, or a capture, over WebSocket on this machine, to its end or until Ctrl-C.
 
-    A made-up market speaks AllTick's protocol (any token will do), a capture that of its venue. The market begins
-    with the first subscriber. With --json every event is one JSON line; the last one states what was sent.
+    A made-up market speaks AllTick's protocol (any token will do) or plain batches of ticks, a capture that of its
+    venue. The market begins with the first subscriber. With --json every event is one JSON line; the last one states what was sent.
     """
     from openbell.simulator import SimulatorOptions, parse_speed, print_report, serve
 
     output = Output(as_json)
     options = SimulatorOptions(
         universe=universe,
+        dialect=dialect,
+        profile=profile,
+        scale=scale,
+        frame_ticks=frame_ticks,
+        join=join,
+        stamp_ns=stamp_ns,
         capture=capture,
         symbols=symbols or 0,
         seed=seed,

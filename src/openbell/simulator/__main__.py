@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from openbell.errors import OpenBellError
-from openbell.simulator import SimulatorOptions, parse_speed, serve
+from openbell.simulator import DIALECTS, PROFILES, UNIVERSES, SimulatorOptions, parse_speed, serve
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -19,7 +19,13 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m openbell.simulator", argument_default=argparse.SUPPRESS, description="An exchange in a box."
     )
-    parser.add_argument("--universe", choices=["cn"])
+    parser.add_argument("--universe", choices=list(UNIVERSES))
+    parser.add_argument("--dialect", choices=DIALECTS)
+    parser.add_argument("--profile", choices=PROFILES)
+    parser.add_argument("--scale", type=float)
+    parser.add_argument("--frame-ticks", type=int)
+    parser.add_argument("--join", type=int)
+    parser.add_argument("--stamp-ns", action="store_true")
     parser.add_argument("--capture", type=Path)
     parser.add_argument("--symbols", type=int)
     parser.add_argument("--seed", type=int)

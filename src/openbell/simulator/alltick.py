@@ -6,6 +6,7 @@ Source: github.com/alltick, websocket_interface (envelope, 22000-22007, 22998, 2
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +16,7 @@ from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithLis
 
 from openbell.simulator.events import Kind, Message, Trade
 from openbell.simulator.floor import Client, Floor
+from openbell.simulator.parts import Framing, Number, Part, Text
 from openbell.simulator.universe import MAX_SYMBOLS, a_shares
 
 PATH = "/quote-stock-b-ws-api"
@@ -24,6 +26,32 @@ _HEARTBEAT, _SUBSCRIBE_BOOK, _SUBSCRIBE_TRADE, _CANCEL = 22000, 22002, 22004, 22
 _PUSH_TRADE, _PUSH_BOOK = 22998, 22999
 _BOOK = "book:"  # books are subscribed apart from trades
 _MAX_CODES = 100_000
+
+
+def trade(symbols: Sequence[str], decimals: int) -> tuple[Part, ...]:
+    """Return push 22998, keys in the documented order."""
+    return (
+        b'{"cmd_id":22998,"data":{"code":"',
+        Text("symbol", [symbol.encode() for symbol in symbols]),
+        b'","seq":',
+        Number("sequence"),
+        b',"tick_time":',
+        Number("time"),
+        b',"price":"',
+        Number("price", decimals),
+        b'","volume":"',
+        Number("volume"),
+        b'","turnover":"',
+        Number("turnover", decimals),
+        b'","trade_direction":',
+        Number("side"),
+        b"}}",
+    )
+
+
+def framing(group: int) -> Framing:
+    """Return the frames of pushes: one each as documented, or several joined by newlines, as clients have seen it."""
+    return Framing(separator=b"\n", group=group)
 
 
 class _Request(msgspec.Struct):

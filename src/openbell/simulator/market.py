@@ -1,27 +1,40 @@
-"""The made-up market: paces a trading day's blocks to whoever subscribed, and tells the oracle what was sent."""
+"""Serves a made-up market: paces a venue's events to whoever subscribed, and tells the oracle what was sent."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
+from picows import WSUpgradeRequest, WSUpgradeResponseWithListener
 
+from openbell.simulator.ahead import Ahead, Block
 from openbell.simulator.floor import Client, Floor
-from openbell.simulator.frames import TradeEncoder
 from openbell.simulator.lateness import Lateness
 from openbell.simulator.options import SimulatorOptions
-from openbell.simulator.oracle import Oracle, TradeOracle
-from openbell.simulator.trading import Ints, TradeBlock, TradingDay
-from openbell.simulator.universe import DEFAULT_SYMBOLS, a_shares
+from openbell.simulator.oracle import Oracle
+from openbell.simulator.pace import SECOND_NS
+from openbell.simulator.venue import Venue
 
 # The pace of the sender: due events leave together, about once this long. A write and its wake-up of the reader cost
 # about as much as making a hundred events.
-_TICK_S = 0.002
+_TICK_NS = 1_000_000
+# Written at most before the event loop gets its turn.
+_TURN_BYTES = 1024 * 1024
+
+# How far ahead events are encoded: of a market's opening, before it opens; of what comes later, and of a steady stream.
+# An event takes about 170 bytes.
+_OPENING_NS, _OPENING_BYTES = SECOND_NS, 160 * 1024 * 1024
+_AHEAD_NS, _AHEAD_BYTES = SECOND_NS // 10, 2 * 1024 * 1024
+_AHEAD_OPENING_BYTES = 32 * 1024 * 1024
+# A market opens at most this long after it was told to, encoded or not.
+_PATIENCE_NS = 1_700_000_000
+_MIN_LEAD_NS = 10_000_000
+_CALIBRATION_BLOCKS = 16
+# Blocks that the oracle has not seen yet: it waits for a quiet moment, but not for ever.
+_UNTOLD_BLOCKS = 2048
 
 
 class Market(Protocol):
@@ -29,25 +42,47 @@ class Market(Protocol):
 
     Attributes
     ----------
-    vendor : str
-        Whose dialect it speaks.
+    vendor, path : str
+        Whose dialect it speaks, and the path of its address.
     symbols, streams : list of str
         What it is about, and what a client subscribes to in order to get all of it.
     lateness : Lateness
         How late events left.
     sent : int
         Events sent to at least one client so far.
+    offered_first_second : int
+        Of those, the ones intended for the market's first second; complete when `play` returns.
+    held_ns : int
+        How long the market stood still for a client that was too far behind.
+    start_ns : int
+        The instant 0 of the market on the machine's wall clock, ns since the epoch; known once it is prepared.
     """
 
     vendor: str
+    path: str
     symbols: list[str]
     streams: list[str]
     lateness: Lateness
     sent: int
+    offered_first_second: int
+    held_ns: int
+    start_ns: int
 
     @property
     def oracle(self) -> Oracle:
         """Return what a correct handler must hold."""
+        ...
+
+    def admit(self, request: WSUpgradeRequest, floor: Floor) -> Client | WSUpgradeResponseWithListener | None:
+        """Let a connection in, or not."""
+        ...
+
+    def idle(self) -> bool:
+        """Do some of the work that can be done before anybody has subscribed; return whether there is more."""
+        ...
+
+    async def prepare(self, floor: Floor) -> None:
+        """Get ready for the audience there is."""
         ...
 
     async def play(self, floor: Floor) -> None:
@@ -55,117 +90,153 @@ class Market(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Batch:
-    """The trades of one block that one client asked for, as frames."""
-
-    version: int
-    chosen: npt.NDArray[np.intp]
-    frames: memoryview
-    offsets: Ints
-
-
-class TradeMarket:
-    """A trading day, open loop: intended times do not wait for anybody, a late event leaves as soon as it can.
+class MadeMarket:
+    """A made-up market, open loop: intended times do not wait for anybody, a late event leaves as soon as it can.
 
     Parameters
     ----------
+    venue : Venue
     options : SimulatorOptions
-        `symbols`, `seed`, `rate`, `seconds`, `open_ms` are used.
+        `seconds`, `profile` and `stamp_ns` are used.
     """
 
-    def __init__(self, options: SimulatorOptions) -> None:
-        self.vendor = "alltick"
-        self.symbols = a_shares(options.symbols or DEFAULT_SYMBOLS)
-        self.streams = self.symbols
-        self.oracle = TradeOracle(self.symbols)
+    def __init__(self, venue: Venue, options: SimulatorOptions) -> None:
+        self.vendor, self.path = venue.vendor, venue.path
+        self.symbols, self.streams = venue.symbols, venue.streams
         self.lateness = Lateness()
-        self.sent = 0
-        self._options = options
-        self._index = {code: index for index, code in enumerate(self.symbols)}
-        self._encoder = TradeEncoder(self.symbols)
-        # Per client: what it asked for as a mask over the universe, and its frames of the current and the next block.
-        self._masks: dict[Client, tuple[int, npt.NDArray[np.bool_]]] = {}
-        self._batches: dict[tuple[Client, int], _Batch] = {}
+        self.sent = self.offered_first_second = self.held_ns = self.start_ns = 0
+        self._venue = venue
+        self._opens = options.profile == "open"
+        self._stamp = options.stamp_ns
+        self._ahead = Ahead(venue, round(options.seconds * 1e9) if options.seconds else None)
+        self._untold: deque[Block] = deque()
+        self._start = 0  # of the monotonic clock
+        self._first_ns, self._first_bytes = (_OPENING_NS, _OPENING_BYTES) if self._opens else (_AHEAD_NS, _AHEAD_BYTES)
+        self._budget = _AHEAD_OPENING_BYTES if self._opens else _AHEAD_BYTES
+
+    @property
+    def oracle(self) -> Oracle:
+        """See `Market.oracle`."""
+        return self._venue.oracle
+
+    def admit(self, request: WSUpgradeRequest, floor: Floor) -> Client | WSUpgradeResponseWithListener | None:
+        """See `Market.admit`."""
+        return self._venue.admit(request, floor)
+
+    def idle(self) -> bool:
+        """See `Market.idle`."""
+        return self._ahead.make(self._first_ns)
+
+    async def prepare(self, floor: Floor) -> None:
+        """Encode the opening, set the moment it opens at, not more than two seconds from now."""
+        ahead, began = self._ahead, time.monotonic_ns()
+        while not floor.stop.is_set() and self.idle():
+            await asyncio.sleep(0)
+        # What encoding costs on this machine, now: with that the moment is set, and may stand in the messages.
+        # The quickest block counts: the first ones are slow, and the machine may be busy for a moment.
+        each_ns = []
+        for _ in range(_CALIBRATION_BLOCKS):
+            before, (events, _) = time.monotonic_ns(), ahead.encoded
+            if ahead.encode(floor.clients, self._first_ns, self._first_bytes):
+                each_ns.append((time.monotonic_ns() - before) / max(ahead.encoded[0] - events, 1))
+        events, encoded_bytes = ahead.encoded
+        fits = self._first_bytes / max(encoded_bytes / max(events, 1), 1)
+        needed_ns = 1.5 * min(each_ns, default=0.0) * min(self._venue.expected(self._first_ns), fits)
+        lead_ns = _MIN_LEAD_NS + round(needed_ns)
+        lead_ns = min(lead_ns, max(began + _PATIENCE_NS - time.monotonic_ns(), _MIN_LEAD_NS))
+        self._start, self.start_ns = time.monotonic_ns() + lead_ns, time.time_ns() + lead_ns
+        if self._stamp:
+            self._venue.clock.open_ns = self.start_ns
+            ahead.forget_frames()
+        while (
+            not floor.stop.is_set()
+            and time.monotonic_ns() < self._start
+            and ahead.encode(floor.clients, self._first_ns, self._first_bytes)
+        ):
+            await asyncio.sleep(0)
 
     async def play(self, floor: Floor) -> None:
         """See `Market.play`."""
-        options = self._options
-        end_ns = round(options.seconds * 1e9) if options.seconds else None
-        day = TradingDay(self.symbols, options.seed, options.rate, options.open_ms or time.time_ns() // 1_000_000)
-        upcoming: TradeBlock | None = day.opening()
-        start_ns = time.monotonic_ns()
-        number = 0
-        while not floor.stop.is_set():
-            block = day.next_block() if upcoming is None else upcoming
-            upcoming = None
-            length = len(block) if end_ns is None else int(np.searchsorted(block.intended_ns, end_ns))
-            sent = np.zeros(len(block), dtype=np.bool_)
-            left_ns = np.zeros(len(block), dtype=np.int64)
-            position = 0
-            try:
-                while position < length and not floor.stop.is_set():
-                    elapsed_ns = time.monotonic_ns() - start_ns
-                    due = int(np.searchsorted(block.intended_ns[:length], elapsed_ns, side="right"))
-                    if due == position:
-                        if upcoming is None:
-                            # Made and encoded while there is time, so that its first event does not wait for it.
-                            upcoming = day.next_block()
-                            for client in floor.clients:
-                                self._batch(client, number + 1, upcoming)
-                            continue
-                        ahead_s = (int(block.intended_ns[position]) - elapsed_ns) / 1e9
-                        # Never long: a stop must be noticed, and a signal does not end a sleep.
-                        await asyncio.sleep(min(max(ahead_s, _TICK_S), 0.05))
-                    elif floor.room.is_set():
-                        self._send(floor.clients, number, block, position, due, sent)
-                        left_ns[position:due] = time.monotonic_ns() - start_ns
-                        position = due
-                        # Requests are read and buffers emptied also when we are behind: whole blocks are due then.
-                        await asyncio.sleep(0 if due == length else _TICK_S)
-                    else:
+        next_send = self._start
+        try:
+            while not floor.stop.is_set():
+                now = time.monotonic_ns()
+                if now >= next_send:
+                    if not floor.room.is_set():
                         await floor.room.wait()
-            finally:
-                self.oracle.apply(block, sent)
-                self.lateness.add((left_ns - block.intended_ns)[sent])
-            self._forget(floor.clients, number)
-            number += 1
-            if length < len(block):
-                return
+                        self.held_ns += time.monotonic_ns() - now
+                        continue
+                    behind = self._send_due(floor, now - self._start)
+                    if self._ahead.head is None:
+                        return
+                    next_send = now if behind else max(next_send + _TICK_NS, now)
+                    # Requests are read and buffers emptied also when we are behind.
+                    await asyncio.sleep(0)
+                elif self._work(floor, now - self._start):
+                    await asyncio.sleep(0)
+                else:
+                    head = self._ahead.head
+                    until = next_send if head is None else max(next_send, self._start + head.next_ns)
+                    # Never long: a stop must be noticed, and a signal does not end a sleep.
+                    await asyncio.sleep(min(max(until - now, _TICK_NS), 50_000_000) / 1e9)
+        finally:
+            while (head := self._ahead.head) is not None and any(run.position for run in head.runs):
+                self._untold.append(self._ahead.pop())
+            while self._untold:
+                self._tell(self._untold.popleft())
 
-    def _send(
-        self,
-        clients: Sequence[Client],
-        number: int,
-        block: TradeBlock,
-        position: int,
-        due: int,
-        sent: npt.NDArray[np.bool_],
-    ) -> None:
-        for client in list(clients):
-            batch = self._batch(client, number, block)
-            low, high = np.searchsorted(batch.chosen, (position, due))
-            if low < high and client.write(batch.frames[batch.offsets[low] : batch.offsets[high]]):
-                sent[batch.chosen[low:high]] = True
-        self.sent += int(np.count_nonzero(sent[position:due]))
+    def _work(self, floor: Floor, elapsed_ns: int) -> bool:
+        """Do what can be done while nothing is due, a millisecond or so of it; return whether there was anything."""
+        until_ns = max(elapsed_ns, 0) + _AHEAD_NS
+        if self._ahead.encode(floor.clients, until_ns, self._budget) or self._ahead.make(until_ns):
+            return True
+        if self._untold:
+            self._tell(self._untold.popleft())
+            return True
+        return False
 
-    def _batch(self, client: Client, number: int, block: TradeBlock) -> _Batch:
-        batch = self._batches.get((client, number))
-        if batch is None or batch.version != client.version:
-            chosen = np.flatnonzero(self._mask(client)[block.symbol])
-            frames, offsets = self._encoder.encode(block, chosen)
-            batch = self._batches[client, number] = _Batch(client.version, chosen, memoryview(frames), offsets)
-        return batch
+    def _send_due(self, floor: Floor, elapsed_ns: int) -> bool:
+        """Send what is due, a turn's worth of it; return whether there is more."""
+        written = 0
+        while (block := self._ahead.head) is not None:
+            for lane, run in enumerate(block.runs):
+                due = run.due(elapsed_ns)
+                if due > run.position:
+                    written += self._send(floor, block, lane, due)
+            if not block.done:
+                return False
+            self._untold.append(self._ahead.pop())
+            if len(self._untold) > _UNTOLD_BLOCKS:
+                self._tell(self._untold.popleft())
+            if written >= _TURN_BYTES or not floor.room.is_set():
+                return True
+        return False
 
-    def _mask(self, client: Client) -> npt.NDArray[np.bool_]:
-        version, mask = self._masks.get(client, (-1, np.empty(0, dtype=np.bool_)))
-        if version != client.version:
-            mask = np.zeros(len(self.symbols), dtype=np.bool_)
-            # A code that is not in the universe is ignored, as the vendor does.
-            mask[[self._index[code] for code in client.keys if code in self._index]] = True
-            self._masks[client] = (client.version, mask)
-        return mask
+    def _send(self, floor: Floor, block: Block, lane: int, due: int) -> int:
+        """Send a lane's events up to `due`; return how many bytes that were."""
+        run, written = block.runs[lane], 0
+        for client in list(floor.clients):
+            interest = self._ahead.interests(client)[lane]
+            if interest is None:
+                continue
+            batch = self._ahead.batch(block, lane, interest)
+            low, high = np.searchsorted(batch.chosen, (run.position, due))
+            begin, end = int(batch.offsets[low]), int(batch.offsets[high])
+            if low < high and client.write(batch.frames[begin:end]):
+                chosen = batch.chosen[low:high]
+                levels = interest.levels[run.events.symbol[chosen]]
+                run.sent[chosen] = np.maximum(run.sent[chosen], levels)
+                written += end - begin
+        run.left_ns[run.position : due] = time.monotonic_ns() - self._start
+        self.sent += int(np.count_nonzero(run.sent[run.position : due]))
+        run.position = due
+        return written
 
-    def _forget(self, clients: Sequence[Client], number: int) -> None:
-        self._batches = {key: batch for key, batch in self._batches.items() if key[1] > number and key[0] in clients}
-        self._masks = {client: mask for client, mask in self._masks.items() if client in clients}
+    def _tell(self, block: Block) -> None:
+        """Tell the oracle what was sent of a block, and count how late it was."""
+        for lane, run in zip(self._venue.lanes, block.runs, strict=True):
+            lane.apply(run.events, run.sent)
+            intended_ns, sent = run.events.intended_ns, run.sent > 0
+            self.lateness.add((run.left_ns - intended_ns)[sent])
+            if block.begin_ns < SECOND_NS:
+                self.offered_first_second += int(np.count_nonzero(sent & (intended_ns < SECOND_NS)))

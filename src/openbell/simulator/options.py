@@ -9,6 +9,12 @@ from pathlib import Path
 
 from openbell.errors import ConfigError, OpenBellError
 from openbell.simulator.trading import DEFAULT_OPEN_MS
+from openbell.simulator.universe import UNIVERSES
+
+DIALECTS = ("alltick", "ticks")
+PROFILES = ("steady", "open")
+MAX_GROUP = 1_000
+"""Events a frame, at most."""
 
 
 class SimulatorError(OpenBellError):
@@ -22,14 +28,28 @@ class SimulatorOptions:
     Attributes
     ----------
     universe : str
-        The market to make up; only ``"cn"`` (A-share trades in AllTick's dialect). Unused with `capture`.
+        The market to make up: ``"cn"``, ``"hk"`` or ``"us"``. Unused with `capture`.
+    dialect : str
+        What the made-up market speaks: ``"alltick"`` or ``"ticks"`` (see `openbell.simulator.ticks`).
+    profile : str
+        ``"steady"``: one trade a symbol, then `rate`; ``"open"``: the universe's opening (`openbell.simulator.pace`).
+    scale : float
+        Multiplies all rates, at least 0.001.
+    frame_ticks : int
+        With ``"ticks"``, how many consecutive events share a frame, at most 1,000.
+    join : int
+        With ``"alltick"``, how many consecutive pushes share a frame, joined by newlines; at most 1,000.
+    stamp_ns : bool
+        The time in a message is its intended send time on this machine's wall clock, in ns.
     capture : Path, optional
         Serve the messages of this file instead, as their venue would.
     symbols : int
         The number of symbols of the universe (0: its default); with `capture`, the number of generated symbols its
         messages are dealt out to (0: the symbols as they are).
-    seed, rate
-        See `openbell.simulator.trading.TradingDay`; `rate` in events a second.
+    seed : int
+        Same seed, symbols and pace: same events.
+    rate : float
+        Events a second of the steady profile.
     speed : float
         Pace of a capture relative to its receive times; ``math.inf`` is as fast as the clients take it.
     seconds : float, optional
@@ -61,6 +81,12 @@ class SimulatorOptions:
     """
 
     universe: str = "cn"
+    dialect: str = "alltick"
+    profile: str = "steady"
+    scale: float = 1.0
+    frame_ticks: int = 1
+    join: int = 1
+    stamp_ns: bool = False
     capture: Path | None = None
     symbols: int = 0
     seed: int = 1
@@ -80,17 +106,30 @@ class SimulatorOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.universe != "cn":
-            raise ConfigError(f"no simulated universe {self.universe!r}; the only one is 'cn'")
+        for name, value, known in (
+            ("universe", self.universe, tuple(UNIVERSES)),
+            ("dialect", self.dialect, DIALECTS),
+            ("profile", self.profile, PROFILES),
+        ):
+            if value not in known:
+                raise ConfigError(f"no simulated {name} {value!r}; there are {', '.join(known)}")
+        if self.frame_ticks != 1 and self.dialect != "ticks":
+            raise ConfigError(f"frame_ticks is for the dialect 'ticks', not {self.dialect!r}; AllTick has join")
+        if self.join != 1 and self.dialect != "alltick":
+            raise ConfigError(f"join is for the dialect 'alltick', not {self.dialect!r}")
         if not _is_loopback(self.host):
             raise ConfigError(f"the simulator listens on loopback only, not on {self.host!r}")
         for name, wrong, rule in (
             ("symbols", self.symbols < 0, "0 or more"),
             ("seed", self.seed < 0, "0 or more"),
             ("rate", not 0 < self.rate < math.inf, "above 0"),
+            ("scale", not 0.001 <= self.scale < math.inf, "0.001 or more"),
+            ("frame_ticks", not 1 <= self.frame_ticks <= MAX_GROUP, f"1 to {MAX_GROUP}"),
+            ("join", not 1 <= self.join <= MAX_GROUP, f"1 to {MAX_GROUP}"),
             ("speed", not self.speed > 0, "above 0, or 'max'"),
             ("seconds", self.seconds is not None and not 0 < self.seconds < math.inf, "above 0"),
-            ("open_ms", not 0 <= self.open_ms < 10**13, "ms since the epoch"),
+            # Thirteen digits, as any time of this century has.
+            ("open_ms", self.open_ms != 0 and not 10**12 <= self.open_ms < 9 * 10**12, "0, or ms since the epoch"),
             ("port", not 0 <= self.port < 65536, "0 to 65535"),
             ("start_quiet_s", not 0 <= self.start_quiet_s < math.inf, "0 or more"),
             ("heartbeat_timeout_s", not 0 <= self.heartbeat_timeout_s < math.inf, "0 or more"),

@@ -1,7 +1,7 @@
 """The oracle: the exact snapshot a correct handler must hold after what was sent.
 
-It shares nothing with the handler it judges: made-up trades are summed as numpy integers (cents, shares), captured
-messages one by one as decimals. It is told only of what a transport accepted for at least one client.
+It shares nothing with the handler it judges: made-up events are summed as integers (`openbell.simulator.tally`),
+captured messages one by one as decimals. It is told only of what a transport accepted for at least one client.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from openbell.simulator.events import Kind, Message, Quote, Trade, nanoseconds
 from openbell.simulator.options import SimulatorError
-from openbell.simulator.trading import TradeBlock
 
 Row = dict[str, float | int]
 
@@ -81,63 +78,6 @@ class Oracle(Protocol):
     def rows(self) -> dict[str, Row]:
         """Return a row for every symbol that anything was applied to; all other symbols must be empty."""
         ...
-
-
-class TradeOracle:
-    """Oracle of the made-up market: integers in numpy arrays, a block at a time."""
-
-    def __init__(self, symbols: list[str]) -> None:
-        self.counts = Counts()
-        self._symbols = symbols
-        self._last, self._size, self._open, self._high, self._low = np.zeros((5, len(symbols)), dtype=np.int64)
-        self._volume, self._turnover, self._trades, self._time_ms, self._sequence = np.zeros(
-            (5, len(symbols)), dtype=np.int64
-        )
-
-    def apply(self, block: TradeBlock, sent: npt.NDArray[np.bool_]) -> None:
-        """Apply the trades of a block for which `sent` is true."""
-        chosen = np.flatnonzero(sent)
-        if not len(chosen):
-            return
-        self.counts.sent += len(chosen)
-        self.counts.trades += len(chosen)
-        # Grouped by symbol, in order of time within each: the stable sort keeps it.
-        chosen = chosen[np.argsort(block.symbol[chosen], kind="stable")]
-        symbol = block.symbol[chosen]
-        first = np.flatnonzero(np.concatenate(([True], symbol[1:] != symbol[:-1])))
-        ends = np.append(first[1:], len(symbol))
-        row, last = symbol[first], chosen[ends - 1]
-        price = block.price[chosen]
-        high, low = np.maximum.reduceat(price, first), np.minimum.reduceat(price, first)
-        fresh = self._trades[row] == 0
-        self._open[row] = np.where(fresh, price[first], self._open[row])
-        self._high[row] = np.where(fresh, high, np.maximum(high, self._high[row]))
-        self._low[row] = np.where(fresh, low, np.minimum(low, self._low[row]))
-        self._last[row], self._size[row] = block.price[last], block.volume[last]
-        self._time_ms[row], self._sequence[row] = block.time_ms[last], block.sequence[last]
-        self._volume[row] += np.add.reduceat(block.volume[chosen], first)
-        self._turnover[row] += np.add.reduceat(block.turnover[chosen], first)
-        self._trades[row] += ends - first
-
-    def rows(self) -> dict[str, Row]:
-        """See `Oracle.rows`."""
-        return {
-            self._symbols[i]: EMPTY_ROW
-            | {
-                # A quotient of Python integers is the float nearest to the decimal, as parsing its text is.
-                "last": int(self._last[i]) / 100,
-                "size": float(self._size[i]),
-                "open": int(self._open[i]) / 100,
-                "high": int(self._high[i]) / 100,
-                "low": int(self._low[i]) / 100,
-                "volume": float(self._volume[i]),
-                "turnover": int(self._turnover[i]) / 100,
-                "trades": int(self._trades[i]),
-                "trade_exchange_ns": int(self._time_ms[i]) * 1_000_000,
-                "trade_sequence": int(self._sequence[i]),
-            }
-            for i in np.flatnonzero(self._trades)
-        }
 
 
 class MessageOracle:

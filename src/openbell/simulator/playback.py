@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+from picows import WSUpgradeRequest, WSUpgradeResponseWithListener
 
 from openbell.capture import read_capture
 from openbell.errors import CaptureError
+from openbell.simulator import alltick, binance
 from openbell.simulator.alltick import AllTickDialect
 from openbell.simulator.binance import BinanceDialect
 from openbell.simulator.events import Dialect, Kind, Message
@@ -19,6 +21,7 @@ from openbell.simulator.frames import text_frame
 from openbell.simulator.lateness import Lateness
 from openbell.simulator.options import SimulatorOptions
 from openbell.simulator.oracle import MessageOracle
+from openbell.simulator.pace import SECOND_NS
 
 # Frames are gathered to about this much before they are written.
 _BATCH_BYTES = 64 * 1024
@@ -54,9 +57,10 @@ class CaptureMarket:
         self._dialect: Dialect = self._detect()
         self._generated = self._dialect.generated_symbols(options.symbols) if options.symbols else []
         self.vendor = self._dialect.vendor
+        self.path = alltick.PATH if self.vendor == "alltick" else binance.PATH
         self.lateness = Lateness()
         self.oracle = MessageOracle()
-        self.sent = 0
+        self.sent = self.offered_first_second = self.held_ns = self.start_ns = 0
         self._ready: list[tuple[Message, list[Client]]] = []
         self._outboxes: dict[Client, bytearray] = {}
         self._gathered = 0
@@ -81,6 +85,18 @@ class CaptureMarket:
             if b'"cmd_id"' not in line.message:
                 break
         return BinanceDialect()
+
+    def admit(self, request: WSUpgradeRequest, floor: Floor) -> Client | WSUpgradeResponseWithListener | None:
+        """See `Market.admit`."""
+        return (alltick.admit if self.vendor == "alltick" else binance.admit)(request, floor)
+
+    def idle(self) -> bool:
+        """See `Market.idle`; there is nothing to do ahead."""
+        return False
+
+    async def prepare(self, floor: Floor) -> None:
+        """See `Market.prepare`."""
+        self.start_ns = time.time_ns()
 
     async def play(self, floor: Floor) -> None:
         """See `Market.play`."""
@@ -114,6 +130,7 @@ class CaptureMarket:
                 looked -= 1
                 if self._offer(floor, line.message, line.line - 1) and paced:
                     self._intended_ns.append(start_ns + due_ns)
+                    self.offered_first_second += due_ns < SECOND_NS
         finally:
             self._flush()
 

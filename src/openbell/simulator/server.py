@@ -15,12 +15,12 @@ import msgspec
 import uvloop
 from picows import WSUpgradeRequest, WSUpgradeResponseWithListener, ws_create_server
 
-from openbell.simulator import alltick, binance
 from openbell.simulator.floor import Client, Floor
-from openbell.simulator.market import Market, TradeMarket
+from openbell.simulator.market import MadeMarket, Market
 from openbell.simulator.options import SimulatorError, SimulatorOptions
 from openbell.simulator.oracle import write_oracle, write_private
 from openbell.simulator.playback import CaptureMarket
+from openbell.simulator.stocks import StockVenue
 
 Report = Callable[[Mapping[str, object]], None]
 """Takes what the simulator has to say, an event at a time."""
@@ -59,7 +59,7 @@ class Simulator:
         if options.capture is not None:
             self._market = CaptureMarket(options.capture, options)
         else:
-            self._market = TradeMarket(options)
+            self._market = MadeMarket(StockVenue(options), options)
         self._floor = Floor()
         self._leave = asyncio.Event()
         self._playing = False
@@ -104,18 +104,16 @@ class Simulator:
             await self._floor.close()
 
     def _admit(self, request: WSUpgradeRequest) -> Client | WSUpgradeResponseWithListener | None:
-        admit = alltick.admit if self._market.vendor == "alltick" else binance.admit
-        return admit(request, self._floor)
+        return self._market.admit(request, self._floor)
 
     def _announce(self, port: int) -> None:
         market, options = self._market, self._options
-        path = alltick.PATH if market.vendor == "alltick" else binance.PATH
         host = f"[{options.host}]" if ":" in options.host else options.host
         lists: dict[str, object] = {"symbols": market.symbols, "streams": market.streams}
         if options.symbols_file is not None:
             write_private(options.symbols_file, msgspec.json.encode(lists))
             lists = {"symbols_file": str(options.symbols_file)}
-        self._report("ready", url=f"ws://{host}:{port}{path}", vendor=market.vendor, **lists)
+        self._report("ready", url=f"ws://{host}:{port}{market.path}", vendor=market.vendor, **lists)
 
     async def _wait_for_subscriptions(self) -> None:
         """Wait until everything is subscribed, or until subscribers are done subscribing."""
@@ -128,15 +126,18 @@ class Simulator:
                 checked = floor.subscribed_at
                 if loop.time() - floor.subscribed_at >= self._options.start_quiet_s:
                     return
-            await asyncio.sleep(0.002)
+            # What can be made ahead is made while there is nothing else to do.
+            await asyncio.sleep(0 if self._market.idle() else 0.002)
 
     async def _play(self) -> None:
         floor, market, options = self._floor, self._market, self._options
         floor.disconnects = 0
         cpu = time.process_time()
-        started = self._started_at = time.monotonic()
+        started = time.monotonic()
         if not floor.stop.is_set():
-            self._report("started")
+            await market.prepare(floor)
+            started = self._started_at = time.monotonic()
+            self._report("started", start_ns=market.start_ns)
             self._playing = True
             await market.play(floor)
             self._playing = False
@@ -151,7 +152,9 @@ class Simulator:
             oracle=str(options.oracle) if options.oracle else None,
             seconds=round(seconds, 6),
             cpu_seconds=round(cpu, 6),
+            offered_first_second=market.offered_first_second,
             late_ns=market.lateness.summary(),
+            held_ns=market.held_ns,
             disconnects=floor.disconnects,
             flushed=flushed,
             stopped=floor.stop.is_set(),

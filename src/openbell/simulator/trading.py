@@ -1,9 +1,8 @@
-"""The market model: a trading day of one universe as blocks of trades, the same for the same seed.
+"""The market model: a trading day of one universe as blocks of events, the same for the same seed.
 
-The day opens with one trade a symbol, all intended for the same instant (the opening auction's prints leave in one
-flush), then goes on as a Poisson stream of the asked rate. Few symbols make most of the trades (Zipf), prices walk by
-ticks of 0.01 within the day's limit, volumes are heavy-tailed lots of 100. All arithmetic is in integers: prices and
-turnover in cents, volumes in shares.
+The day opens with one trade a symbol (the opening auction's prints), then goes on at the given pace. Few symbols make
+most of the events (Zipf), prices walk by ticks of their venue's grid within the day's limit, volumes are heavy-tailed
+lots. All arithmetic is in integers: prices and turnover in units of the universe's last decimal, volumes in shares.
 """
 
 from __future__ import annotations
@@ -14,18 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from openbell.simulator.grid import Ints
+from openbell.simulator.pace import Pace, together
+from openbell.simulator.universe import Universe
 
 BLOCK_EVENTS = 1024
-"""Trades a block. Small enough to make and encode in well under a millisecond, large enough for numpy to pay."""
+"""Events a block, about. Small enough to make and encode in about a millisecond, large enough for numpy to pay."""
 
 DEFAULT_OPEN_MS = 1_767_576_600_000
 """The market's clock when the day opens: Monday 2026-01-05 09:30 in Shanghai, ms since the epoch."""
 
-_LOT = 100
-# Activity falls with rank^-0.9: of 5,200 symbols the busiest hundred then make about 45 % of the trades.
+# Activity falls with rank^-0.9: of 5,200 symbols the busiest hundred then make about 45 % of the events.
 _ACTIVITY_EXPONENT = 0.9
 _FIRST_SEQUENCE = (1_000_000_000, 5_000_000_000)
+_MAX_VOLUME = 90_000_000
+
+# Random numbers are drawn as one 64-bit word an event and cut up: a call of its own for each use costs several times
+# as much. Symbols and volumes are then looked up in tables that hold the distribution.
+_ACTIVITY_BITS, _VOLUME_BITS = 18, 14
+_STEPS = np.array([-2, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +45,13 @@ class TradeBlock:
     intended_ns : ndarray of int64
         When the trade is to be sent, ns since the day's opening; never decreases, also not between blocks.
     sequence : ndarray of int64
-        The vendor's number; grows by one from trade to trade of a symbol.
-    time_ms : ndarray of int64
-        The trade's time on the market's clock, ms since the epoch.
+        The vendor's number; grows by one from event to event of a symbol.
     price : ndarray of int64
-        Price in cents.
+        Price in units of the universe's last decimal.
     volume : ndarray of int64
         Shares.
     turnover : ndarray of int64
-        Price times volume, in cents, exact.
+        Price times volume, exact.
     side : ndarray of int64
         The aggressor: 1 buyer, 2 seller, 0 none (opening auction).
     """
@@ -55,7 +59,6 @@ class TradeBlock:
     symbol: npt.NDArray[np.intp]
     intended_ns: Ints
     sequence: Ints
-    time_ms: Ints
     price: Ints
     volume: Ints
     turnover: Ints
@@ -67,69 +70,83 @@ class TradeBlock:
 
 
 class TradingDay:
-    """Makes a day's trades, block after block, without end.
+    """Makes a day's events, block after block, without end.
 
     Parameters
     ----------
+    universe : Universe
     symbols : sequence of str
-        The universe, AllTick codes.
-    seed : int
-        Same seed, symbols and rate: same trades (within one numpy release).
-    rate : float
-        Trades a second after the opening flush, on average, over the whole universe.
-    open_ms : int
-        The market's clock at the opening.
+        Codes of the universe.
+    random : Generator
+        Same state, symbols and pace: same events (within one numpy release).
+    pace : Pace
+    group : int
+        So many consecutive events leave together.
     """
 
-    def __init__(self, symbols: Sequence[str], seed: int, rate: float, open_ms: int = DEFAULT_OPEN_MS) -> None:
+    def __init__(
+        self, universe: Universe, symbols: Sequence[str], random: np.random.Generator, pace: Pace, group: int = 1
+    ) -> None:
         count = len(symbols)
-        self._random = random = np.random.Generator(np.random.PCG64(seed))
-        self._gap_ns = 1e9 / rate
-        self._open_ms = open_ms
-        self._elapsed_ns = 0.0
+        self._random, self._pace, self._group = random, pace, group
+        self._limit = max(group, BLOCK_EVENTS // group * group)
+        self._grid = grid = universe.grid
+        self._odd_lots = universe.odd_lots
+        # Which symbol has which rank is drawn, or the busiest would always be the first codes.
+        by_rank = random.permutation(count)
         weights = np.arange(1, count + 1, dtype=np.float64) ** -_ACTIVITY_EXPONENT
-        # Which symbol has which rank is drawn too, or the busiest would always be the first codes.
-        self._by_rank = random.permutation(count)
-        self._activity = np.cumsum(weights) / weights.sum()
-        self._activity[-1] = 1.0
-        close = np.clip(np.rint(random.lognormal(np.log(1_500.0), 0.9, count)), 200, 3_000_00).astype(np.int64)
-        # ChiNext may move 20 % a day, the main boards 10 %.
-        limit = np.array([20 if code.startswith("300") else 10 for code in symbols], dtype=np.int64)
-        self._lowest = close - close * limit // 100
-        self._highest = close + close * limit // 100
-        gap = np.rint(close * random.normal(0.0, 0.01, count)).astype(np.int64)
-        self._price = np.clip(close + gap, self._lowest, self._highest)
+        shares = (np.arange(1 << _ACTIVITY_BITS) + 0.5) / (1 << _ACTIVITY_BITS)
+        self._active = by_rank[np.searchsorted(np.cumsum(weights) / weights.sum(), shares).clip(max=count - 1)]
+        self._active = self._active.astype(np.uint16)
+        unit = 10**universe.decimals
+        drawn = random.lognormal(np.log(universe.median_price * unit), universe.price_spread, count)
+        # Away from the ends of the grid, so that a limit's distance fits on both sides.
+        close = np.searchsorted(grid, np.clip(drawn, grid[0] * 2, grid[-1] // 2))
+        limit = universe.limits(symbols)
+        self._lowest = np.searchsorted(grid, grid[close] * (100 - limit) / 100)
+        self._highest = np.searchsorted(grid, grid[close] * (100 + limit) / 100, side="right") - 1
+        moved = grid[close] * (1 + random.normal(0.0, 0.01, count))
+        # One in a hundred opens at its limit, and most of those stay there for a while.
+        extreme = random.random(count)
+        gapped = np.where(extreme < 0.005, 0, np.where(extreme > 0.995, len(grid) - 1, np.searchsorted(grid, moved)))
+        self._at = np.clip(gapped, self._lowest, self._highest)
+        self._lot = universe.lots(symbols, grid[close], random)
+        self._lots = np.minimum(np.ceil(random.lognormal(1.0, 1.3, 1 << _VOLUME_BITS)), 20_000.0).astype(np.int64)
         self._sequence = random.integers(*_FIRST_SEQUENCE, count)
-
-    def opening(self) -> TradeBlock:
-        """Return the opening flush: one trade a symbol, all intended for the instant 0. Call it once, first."""
-        symbol = self._random.permutation(len(self._price)).astype(np.intp)
-        volume = self._volumes(len(symbol)) * 10
-        sequence = self._sequence[symbol]
-        self._sequence += 1
-        still = np.zeros(len(symbol), dtype=np.int64)
-        price = self._price[symbol]
-        return TradeBlock(symbol, still, sequence, still + self._open_ms, price, volume, price * volume, still)
+        self._opening = random.permutation(count).astype(np.intp)
 
     def next_block(self) -> TradeBlock:
-        """Return the next `BLOCK_EVENTS` trades of the steady stream."""
-        random, count = self._random, BLOCK_EVENTS
-        elapsed = self._elapsed_ns + np.cumsum(random.standard_exponential(count)) * self._gap_ns
-        self._elapsed_ns = float(elapsed[-1])
-        intended_ns = elapsed.astype(np.int64)
-        symbol = self._by_rank[np.searchsorted(self._activity, random.random(count))].astype(np.intp)
-        drawn = random.integers(0, 10, count)
-        step = (drawn >> 1) - 2
-        price, sequence = self._walk(symbol, step)
-        volume = self._volumes(count)
-        # A price that did not move was hit by either side.
-        side = np.where(step == 0, 1 + (drawn & 1), 1 + (step < 0))
-        time_ms = self._open_ms + intended_ns // 1_000_000
-        return TradeBlock(symbol, intended_ns, sequence, time_ms, price, volume, price * volume, side)
+        """Return the next trades, up to a period's end: first the opening's prints, then the stream."""
+        opening = len(self._opening) > 0
+        intended_ns = self._pace.take(min(self._limit, len(self._opening)) if opening else self._limit)
+        intended_ns = together(intended_ns, self._group)
+        bits = self._random.bit_generator.random_raw(len(intended_ns))
+        if opening:
+            symbol, self._opening = self._opening[: len(bits)], self._opening[len(bits) :]
+            at, sequence = self._at[symbol], self._sequence[symbol]
+            self._sequence[symbol] += 1
+            side = np.zeros(len(symbol), dtype=np.int64)
+        else:
+            symbol = self._active[(bits & ((1 << _ACTIVITY_BITS) - 1)).astype(np.intp)].astype(np.intp)
+            bits >>= np.uint64(_ACTIVITY_BITS)
+            drawn = (bits & 31).astype(np.intp)
+            step = _STEPS[drawn >> 1]
+            at, sequence = self._walk(symbol, step)
+            # A price that did not move was hit by either side.
+            side = np.where(step == 0, 1 + (drawn & 1), 1 + (step < 0))
+        price = self._grid[at]
+        volume = self._volumes(symbol, (bits >> np.uint64(5)).astype(np.int64), 10 if opening else 1)
+        return TradeBlock(symbol, intended_ns, sequence, price, volume, price * volume, side)
 
-    def _volumes(self, count: int) -> Ints:
-        lots = np.minimum(np.ceil(self._random.lognormal(1.0, 1.3, count)), 20_000.0)
-        return lots.astype(np.int64) * _LOT
+    def _volumes(self, symbol: npt.NDArray[np.intp], bits: Ints, times: int) -> Ints:
+        lot = self._lot[symbol]
+        lots = self._lots[bits & ((1 << _VOLUME_BITS) - 1)] * times
+        # Nothing is as large as a vendor's field is wide.
+        volume: Ints = np.minimum(lots, _MAX_VOLUME // lot) * lot
+        if self._odd_lots:
+            bits >>= _VOLUME_BITS
+            volume = np.where(bits & 1, volume, 1 + (bits >> 1) % 99)
+        return volume
 
     def _walk(self, symbol: npt.NDArray[np.intp], step: Ints) -> tuple[Ints, Ints]:
         """Move prices and sequences; a symbol may trade several times in a block, each time from where it stands."""
@@ -138,13 +155,14 @@ class TradingDay:
         grouped = symbol[order]
         first = np.flatnonzero(np.concatenate(([True], grouped[1:] != grouped[:-1])))
         lengths = np.diff(first, append=len(grouped))
-        moved = np.cumsum(step[order])
-        moved -= np.repeat(moved[first] - step[order][first], lengths)
-        walked = np.clip(self._price[grouped] + moved, self._lowest[grouped], self._highest[grouped])
+        stepped = step[order]
+        moved = np.cumsum(stepped)
+        moved -= np.repeat(moved[first] - stepped[first], lengths)
+        walked = np.clip(self._at[grouped] + moved, self._lowest[grouped], self._highest[grouped])
         numbered = self._sequence[grouped] + np.arange(len(grouped)) - np.repeat(first, lengths)
         last = first + lengths - 1
-        self._price[grouped[last]] = walked[last]
+        self._at[grouped[last]] = walked[last]
         self._sequence[grouped[last]] = numbered[last] + 1
-        price, sequence = np.empty_like(walked), np.empty_like(numbered)
-        price[order], sequence[order] = walked, numbered
-        return price, sequence
+        at, sequence = np.empty_like(walked), np.empty_like(numbered)
+        at[order], sequence[order] = walked, numbered
+        return at, sequence
