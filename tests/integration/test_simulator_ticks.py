@@ -32,7 +32,7 @@ def snapshot_of(frames: list[list[dict[str, Any]]]) -> dict[str, dict[str, Any]]
 def test_an_opening_arrives_as_the_oracle_states_it(tmp_path: Path, universe: str, group: int) -> None:
     async def scenario() -> None:
         options: dict[str, Any] = {"universe": universe, "dialect": "ticks", "profile": "open", "frame_ticks": group}
-        options |= {"scale": 0.02 if universe == "us" else 0.2, "seconds": 1.2, "oracle": tmp_path / "oracle"}
+        options |= {"scale": 0.02 if universe == "us" else 0.2, "seconds": 1.4, "oracle": tmp_path / "oracle"}
         async with running(**options) as run:
             ready = await run.event("ready")
             assert ready["vendor"] == "ticks"

@@ -82,7 +82,8 @@ def simulate(
     """Serve a made-up market, or a capture, over WebSocket on this machine, to its end or until Ctrl-C.
 
     A made-up market speaks AllTick's protocol (any token will do) or plain batches of ticks, a capture that of its
-    venue. The market begins with the first subscriber. With --json every event is one JSON line; the last one states what was sent.
+    venue. The market begins with the first subscriber. With --json every event is one JSON line; the last one states
+    what was sent.
     """
     from openbell.simulator import SimulatorOptions, parse_speed, print_report, serve
 
