@@ -213,7 +213,7 @@ def snapshot_of_trades(received: Iterable[dict[str, Any]]) -> dict[str, dict[str
 def snapshot_of_streams(messages: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
     """Return the snapshot and the counts that combined Binance messages leave."""
     rows: dict[str, dict[str, Any]] = {}
-    counts = dict.fromkeys(("sent", "trades", "quotes", "ignored", "other"), 0)
+    counts = dict.fromkeys(("sent", "trades", "quotes", "books", "tickers", "ignored", "other"), 0)
     for text in messages:
         message = json.loads(text)
         stream, data = message.get("stream", ""), message.get("data", message)

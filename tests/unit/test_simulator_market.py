@@ -30,10 +30,10 @@ def blocks(symbols: list[str], count: int, seed: int = 1, rate: float = 20_000.0
     day = a_day(name, symbols, seed, rate)
     opening: list[TradeBlock] = []
     while sum(map(len, opening)) < len(symbols):
-        opening.append(day.next_block())
+        opening.append(day.next_block()[0])
     fields = [field.name for field in dataclasses.fields(TradeBlock)]
     prints = TradeBlock(**{name: np.concatenate([getattr(block, name) for block in opening]) for name in fields})
-    return [prints, *(day.next_block() for _ in range(count))]
+    return [prints, *(day.next_block()[0] for _ in range(count))]
 
 
 def test_the_default_universe_has_more_than_5000_codes_of_the_real_ranges() -> None:
@@ -205,7 +205,7 @@ def test_the_oracle_equals_a_plain_loop_over_what_was_sent() -> None:
     symbols = a_shares(60)
     random = np.random.default_rng(3)
     clock = Clock(DEFAULT_OPEN_MS * MS, MS)
-    oracle = MarketOracle(symbols, 2, clock)
+    oracle = MarketOracle(symbols, UNIVERSES["cn"], clock)
     expected: dict[str, dict[str, float | int]] = {}
     trades = 0
     for block in blocks(symbols, 30):
@@ -236,6 +236,8 @@ def test_the_oracle_equals_a_plain_loop_over_what_was_sent() -> None:
         "sent": trades,
         "trades": trades,
         "quotes": 0,
+        "books": 0,
+        "tickers": 0,
         "ignored": 0,
         "other": 0,
     }
@@ -243,7 +245,7 @@ def test_the_oracle_equals_a_plain_loop_over_what_was_sent() -> None:
 
 def test_the_oracle_of_nothing_sent_is_empty() -> None:
     symbols = a_shares(10)
-    oracle = MarketOracle(symbols, 2, Clock(DEFAULT_OPEN_MS * MS, MS))
+    oracle = MarketOracle(symbols, UNIVERSES["cn"], Clock(DEFAULT_OPEN_MS * MS, MS))
     oracle.apply_trades(blocks(symbols, 0)[0], np.zeros(10, dtype=np.int16))
     assert oracle.rows() == {}
     assert oracle.counts.sent == 0

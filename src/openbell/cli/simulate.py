@@ -14,11 +14,13 @@ from openbell.cli.output import Output, json_option
     epilog="Example: openbell simulate --universe us --profile open --dialect ticks --frame-ticks 100",
 )
 @click.option(
-    "--universe", type=click.Choice(["cn", "hk", "us"]), default="cn", show_default=True, help="Market to make up."
+    "--universe",
+    type=click.Choice(["cn", "hk", "us", "crypto"]),
+    help="Market to make up.  [default: cn; crypto with --dialect binance]",
 )
 @click.option(
     "--dialect",
-    type=click.Choice(["alltick", "ticks"]),
+    type=click.Choice(["alltick", "ticks", "binance"]),
     default="alltick",
     show_default=True,
     help="What a made-up market speaks; ticks are plain batches.",
@@ -36,6 +38,15 @@ from openbell.cli.output import Output, json_option
 )
 @click.option(
     "--join", type=click.IntRange(1, 1000), default=1, show_default=True, help="AllTick pushes a frame, by newlines."
+)
+@click.option("--books", is_flag=True, help="Half of the events are order books, or Binance's best bids and offers.")
+@click.option("--book-levels", type=click.IntRange(1, 10), help="Levels a side of AllTick's books.  [default: all]")
+@click.option("--enforce", is_flag=True, help="Keep clients to the limits the venue publishes.")
+@click.option("--codes-limit", type=click.IntRange(min=0), help="Codes, or streams, of a connection at most; 0: any.")
+@click.option("--connections-limit", type=click.IntRange(min=0), help="AllTick: connections at most; 0: any.")
+@click.option("--request-spacing", type=click.FloatRange(min=0), help="AllTick: seconds between two requests.")
+@click.option(
+    "--connection-spacing", type=click.FloatRange(min=0), help="AllTick: seconds between requests of two connections."
 )
 @click.option("--stamp-ns", is_flag=True, help="Messages tell their intended send time on this machine, in ns.")
 @click.option(
@@ -60,12 +71,19 @@ from openbell.cli.output import Output, json_option
 @click.option("--linger", is_flag=True, help="Keep connections open after the end, until Ctrl-C.")
 @json_option
 def simulate(
-    universe: str,
+    universe: str | None,
     dialect: str,
     profile: str,
     scale: float,
     frame_ticks: int,
     join: int,
+    books: bool,
+    book_levels: int | None,
+    enforce: bool,
+    codes_limit: int | None,
+    connections_limit: int | None,
+    request_spacing: float | None,
+    connection_spacing: float | None,
     stamp_ns: bool,
     capture: Path | None,
     speed: str,
@@ -81,20 +99,27 @@ def simulate(
 ) -> int:
     """Serve a made-up market, or a capture, over WebSocket on this machine, to its end or until Ctrl-C.
 
-    A made-up market speaks AllTick's protocol (any token will do) or plain batches of ticks, a capture that of its
-    venue. The market begins with the first subscriber. With --json every event is one JSON line; the last one states
-    what was sent.
+    A made-up market speaks AllTick's protocol (any token will do), Binance's, or plain batches of ticks, a capture
+    that of its venue. The market begins with the first subscriber. With --json every event is one JSON line; the last
+    one states what was sent.
     """
     from openbell.simulator import SimulatorOptions, parse_speed, print_report, serve
 
     output = Output(as_json)
     options = SimulatorOptions(
-        universe=universe,
+        universe=universe or "",
         dialect=dialect,
         profile=profile,
         scale=scale,
         frame_ticks=frame_ticks,
         join=join,
+        books=books,
+        book_levels=book_levels or 0,
+        enforce=enforce,
+        codes_limit=codes_limit,
+        connections_limit=connections_limit,
+        request_spacing_s=request_spacing,
+        connection_spacing_s=connection_spacing,
         stamp_ns=stamp_ns,
         capture=capture,
         symbols=symbols or 0,

@@ -5,6 +5,7 @@ Source: github.com/alltick, websocket_interface (envelope, 22000-22007, 22998, 2
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -12,23 +13,27 @@ from typing import Annotated, Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
+from picows import WSTransport, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
 
 from openbell.simulator.events import Kind, Message, Trade
 from openbell.simulator.floor import Client, Floor
-from openbell.simulator.parts import Framing, Number, Part, Text
+from openbell.simulator.parts import Framing, Number, Part, Repeat, Text
+from openbell.simulator.rules import NO_RULES, Rules
 from openbell.simulator.universe import MAX_SYMBOLS, a_shares
 
 PATH = "/quote-stock-b-ws-api"
-_PATHS = (PATH, "/quote-b-ws-api")
+_OTHER_PATH = "/quote-b-ws-api"
+_BAD_REQUEST, _TOO_MANY, _TOO_MANY_CLOSING = 400, 605, 606
+_CANCEL_TRADES = 2  # 1: books, 0: both
 
 _HEARTBEAT, _SUBSCRIBE_BOOK, _SUBSCRIBE_TRADE, _CANCEL = 22000, 22002, 22004, 22006
 _PUSH_TRADE, _PUSH_BOOK = 22998, 22999
-_BOOK = "book:"  # books are subscribed apart from trades
+BOOK = "book:"
+"""What the key of a code's order book begins with: books are subscribed apart from trades."""
 _MAX_CODES = 100_000
 
 
-def trade(symbols: Sequence[str], decimals: int) -> tuple[Part, ...]:
+def trade(symbols: Sequence[str], decimals: int, volume_decimals: int = 0) -> tuple[Part, ...]:
     """Return push 22998, keys in the documented order."""
     return (
         b'{"cmd_id":22998,"data":{"code":"',
@@ -40,13 +45,35 @@ def trade(symbols: Sequence[str], decimals: int) -> tuple[Part, ...]:
         b',"price":"',
         Number("price", decimals),
         b'","volume":"',
-        Number("volume"),
+        Number("volume", volume_decimals),
         b'","turnover":"',
-        Number("turnover", decimals),
+        Number("turnover", decimals + volume_decimals),
         b'","trade_direction":',
         Number("side"),
         b"}}",
     )
+
+
+def book(symbols: Sequence[str], decimals: int, volume_decimals: int = 0) -> tuple[Part, ...]:
+    """Return push 22999, keys in the documented order, best level first; a side that is not there is an empty array."""
+    return (
+        b'{"cmd_id":22999,"data":{"code":"',
+        Text("symbol", [symbol.encode() for symbol in symbols]),
+        b'","seq":',
+        Number("sequence"),
+        b',"tick_time":',
+        Number("time"),
+        b',"bids":[',
+        _side("bid", decimals, volume_decimals),
+        b'],"asks":[',
+        _side("ask", decimals, volume_decimals),
+        b"]}}",
+    )
+
+
+def _side(name: str, decimals: int, volume_decimals: int) -> Repeat:
+    price, volume = Number(f"{name}_price", decimals), Number(f"{name}_volume", volume_decimals)
+    return Repeat(f"{name}s", (b'{"price":"', price, b'","volume":"', volume, b'"}'))
 
 
 def framing(group: int) -> Framing:
@@ -63,6 +90,8 @@ class _Request(msgspec.Struct):
 
 class _Symbol(msgspec.Struct):
     code: Annotated[str, msgspec.Meta(min_length=1)]
+    # Only books have one; a request without it gets what there is.
+    depth_level: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1_000
 
 
 class _Answer(msgspec.Struct):
@@ -82,20 +111,51 @@ _decode_cancel = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=0, le=2)]).
 _encode = msgspec.json.encode
 
 
-def error(message: str) -> bytes:
+def path(universe: str) -> str:
+    """Return where the vendor serves a universe: stocks apart from everything else."""
+    return _OTHER_PATH if universe == "crypto" else PATH
+
+
+def error(message: str, code: int = _BAD_REQUEST) -> bytes:
     """Return the vendor's error answer, which names no request: its cmd_id, seq_id and trace are empty."""
-    return _encode(_Answer(400, message, 0, 0, "", {}))
+    return _encode(_Answer(code, message, 0, 0, "", {}))
 
 
 class AllTickClient(Client):
-    """A connection in AllTick's dialect; a subscription replaces the one before it, trades and books apart."""
+    """A connection in AllTick's dialect; a subscription replaces the one before it, trades and books apart.
+
+    Parameters
+    ----------
+    floor : Floor
+    rules : Rules
+        What is enforced.
+
+    Attributes
+    ----------
+    depths : dict of str to int
+        The levels asked for, of each code whose books are subscribed.
+    """
+
+    def __init__(self, floor: Floor, rules: Rules = NO_RULES) -> None:
+        super().__init__(floor)
+        self.depths: dict[str, int] = {}
+        self._rules = rules
+        self._asked_at: float | None = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Enter the floor, or be turned away: there are too many connections."""
+        super().on_ws_connected(transport)
+        if self._rules.connections and len(self.floor.clients) > self._rules.connections:
+            self._close("too many connections")
 
     def on_request(self, payload: bytes) -> None:
-        """Answer heartbeats, subscriptions and cancellations; anything else is a 400."""
+        """Answer heartbeats, subscriptions and cancellations; anything else is an error."""
         try:
             request = _decode_request(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.reply(error("request header param invalid"))
+            return
+        if request.cmd_id != _HEARTBEAT and not self._in_time():
             return
         try:
             known = self._execute(request)
@@ -108,19 +168,44 @@ class AllTickClient(Client):
         else:
             self.reply(error("request header param invalid"))
 
+    def _in_time(self) -> bool:
+        """Refuse a request that comes too soon; only one that was in time starts the clock anew."""
+        rules, now = self._rules, asyncio.get_running_loop().time()
+        if self._asked_at is not None:
+            if now - self._asked_at < rules.request_spacing_s:
+                self.reply(error("too many requests", _TOO_MANY))
+                return False
+        elif self.floor.requested_at is not None and now - self.floor.requested_at < rules.connection_spacing_s:
+            self._close("too many requests and connection will be closed")
+            return False
+        self._asked_at = self.floor.requested_at = now
+        return True
+
+    def _close(self, message: str) -> None:
+        self.reply(error(message, _TOO_MANY_CLOSING))
+        self.hang_up()
+
     def _execute(self, request: _Request) -> bool:
-        books = {key for key in self.keys if key.startswith(_BOOK)}
+        trades = {key for key in self.keys if not key.startswith(BOOK)}
         if request.cmd_id == _SUBSCRIBE_TRADE:
-            self.subscribe(books | {symbol.code for symbol in _decode_symbols(_part(request, "symbol_list"))})
+            codes = self._codes(request)
+            self.subscribe({code.code for code in codes} | (self.keys - trades))
         elif request.cmd_id == _SUBSCRIBE_BOOK:
-            asked = {_BOOK + symbol.code for symbol in _decode_symbols(_part(request, "symbol_list"))}
-            self.subscribe((self.keys - books) | asked)
+            self.depths = {code.code: code.depth_level for code in self._codes(request)}
+            self.subscribe(trades | {BOOK + code for code in self.depths})
         elif request.cmd_id == _CANCEL:
             cancelled = _decode_cancel(_part(request, "cancel_type"))
-            self.subscribe({0: set[str](), 1: self.keys - books, 2: books}[cancelled])
+            if cancelled != _CANCEL_TRADES:
+                self.depths = {}
+            self.subscribe({0: set[str](), 1: trades, 2: self.keys - trades}[cancelled])
         else:
             return request.cmd_id == _HEARTBEAT
         return True
+
+    def _codes(self, request: _Request) -> list[_Symbol]:
+        """Return the codes asked for: the first ones, where there are more than a connection may have."""
+        codes: list[_Symbol] = _decode_symbols(_part(request, "symbol_list"))
+        return codes[: self._rules.codes] if self._rules.codes else codes
 
 
 def _part(request: _Request, name: str) -> msgspec.Raw:
@@ -129,10 +214,12 @@ def _part(request: _Request, name: str) -> msgspec.Raw:
     return request.data[name]
 
 
-def admit(request: WSUpgradeRequest, floor: Floor) -> Client | WSUpgradeResponseWithListener | None:
+def admit(
+    request: WSUpgradeRequest, floor: Floor, rules: Rules = NO_RULES
+) -> Client | WSUpgradeResponseWithListener | None:
     """Let a connection in that brings a token (any); 401 without one, 404 elsewhere."""
     url = urlsplit(request.path.decode("latin-1"))
-    if url.path not in _PATHS:
+    if url.path not in (PATH, _OTHER_PATH):
         return None
     if not parse_qs(url.query).get("token"):
         body = b'{"msg":"token is required","ret":401}'
@@ -140,7 +227,7 @@ def admit(request: WSUpgradeRequest, floor: Floor) -> Client | WSUpgradeResponse
             HTTPStatus.UNAUTHORIZED, body, {"Content-Type": "application/json"}
         )
         return WSUpgradeResponseWithListener(refusal, None)
-    return AllTickClient(floor)
+    return AllTickClient(floor, rules)
 
 
 class _PushData(msgspec.Struct):
@@ -176,7 +263,7 @@ class AllTickDialect:
             return Message(payload, False, None, None, Kind.OTHER, None)
         data = push.data
         if push.cmd_id == _PUSH_BOOK:
-            return Message(payload, False, _BOOK + data.code, data.code, Kind.DEPTH, None)
+            return Message(payload, False, BOOK + data.code, data.code, Kind.DEPTH, None)
         if push.cmd_id != _PUSH_TRADE:
             return Message(payload, False, None, None, Kind.OTHER, None)
         if data.price is None:

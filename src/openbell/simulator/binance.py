@@ -5,7 +5,10 @@ Source: github.com/binance/binance-spot-api-docs, web-socket-streams.md.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -15,10 +18,13 @@ from picows import WSUpgradeRequest
 
 from openbell.simulator.events import Kind, Message, Quote, Trade
 from openbell.simulator.floor import Client, Floor
+from openbell.simulator.rules import NO_RULES, Rules
 
 PATH = "/stream"
 _RAW_PATH = "/ws"
 _INVALID_REQUEST, _INVALID_JSON = 2, 3
+# The venue asks every 20 s and hangs up after a minute without an answer: there is time for three.
+_UNANSWERED_PINGS = 3
 
 
 class BinanceClient(Client):
@@ -32,20 +38,47 @@ class BinanceClient(Client):
         Subscribed by the URL.
     raw : bool
         Connected to ``/ws``: messages come without the stream's envelope.
+    rules : Rules
+        What is enforced.
+
+    Attributes
+    ----------
+    raw : bool
     """
 
-    def __init__(self, floor: Floor, streams: Sequence[str], raw: bool) -> None:
+    def __init__(self, floor: Floor, streams: Sequence[str], raw: bool, rules: Rules = NO_RULES) -> None:
         super().__init__(floor)
-        self._raw = raw
+        self.raw = raw
+        self._rules = rules
+        self._recent: deque[float] = deque(maxlen=max(rules.messages_per_s, 1))
+        self._pinged_at = self._answered_at = self.last_request
         if streams:
-            self.subscribe(streams)
+            self.subscribe(streams[: rules.codes] if rules.codes else streams)
+
+    def watch(self, now: float) -> None:
+        """Send a PING where that is a rule, and hang up on a client that answers none."""
+        ping_s = self._rules.ping_s
+        if not ping_s or self.transport is None:
+            return
+        if now - self._answered_at > _UNANSWERED_PINGS * ping_s:
+            self.transport.disconnect()
+        elif now - self._pinged_at >= ping_s:
+            self._pinged_at = now
+            self.transport.send_ping(str(time.time_ns() // 1_000_000).encode())
+
+    def on_pong(self) -> None:
+        """See `Client.on_pong`."""
+        self._answered_at = asyncio.get_running_loop().time()
 
     def render(self, message: Message) -> bytes:
         """See `Client.render`."""
-        return bytes(_decode_envelope(message.whole).data) if self._raw and message.wrapped else message.whole
+        return bytes(_decode_envelope(message.whole).data) if self.raw and message.wrapped else message.whole
 
     def on_request(self, payload: bytes) -> None:
         """Answer SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS; anything else is an error answer."""
+        if self._too_many():
+            self.hang_up()
+            return
         try:
             request = msgspec.json.decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -58,12 +91,25 @@ class BinanceClient(Client):
             return
         result: list[str] | None = None
         if request["method"] == "SUBSCRIBE":
-            self.subscribe(self.keys | set(request["params"]))
+            wanted = self.keys | set(request["params"])
+            if self._rules.codes and len(wanted) > self._rules.codes:
+                self.reply(_error(_INVALID_REQUEST, "Invalid request: too many parameters", number))
+                return
+            self.subscribe(wanted)
         elif request["method"] == "UNSUBSCRIBE":
             self.subscribe(self.keys - set(request["params"]))
         else:
             result = sorted(self.keys)
         self.reply(msgspec.json.encode({"result": result, "id": number}))
+
+    def _too_many(self) -> bool:
+        """Note a message, and return whether it is one too many within a second."""
+        if not self._rules.messages_per_s:
+            return False
+        full = len(self._recent) == self._recent.maxlen
+        over = full and self.last_request - self._recent[0] < 1.0
+        self._recent.append(self.last_request)
+        return over
 
 
 def _fault(request: Any) -> str | None:
@@ -87,15 +133,15 @@ def _error(code: int, message: str, number: object) -> bytes:
     return msgspec.json.encode({"code": code, "msg": message, "id": number})
 
 
-def admit(request: WSUpgradeRequest, floor: Floor) -> Client | None:
+def admit(request: WSUpgradeRequest, floor: Floor, rules: Rules = NO_RULES) -> Client | None:
     """Let in connections to ``/stream`` and ``/ws``; 404 elsewhere."""
     url = urlsplit(request.path.decode("latin-1"))
     if url.path == PATH:
         asked = parse_qs(url.query).get("streams", [""])[0]
-        return BinanceClient(floor, [stream for stream in asked.split("/") if stream], raw=False)
+        return BinanceClient(floor, [stream for stream in asked.split("/") if stream], False, rules)
     if url.path == _RAW_PATH or url.path.startswith(f"{_RAW_PATH}/"):
         streams = [unquote(stream) for stream in url.path.split("/")[2:] if stream]
-        return BinanceClient(floor, streams, raw=True)
+        return BinanceClient(floor, streams, True, rules)
     return None
 
 

@@ -43,6 +43,8 @@ _US_KNOWN = ("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "AMD", "NF
 _US_LETTERS = "BCDFGHJKLMNPQRSTVWXYZ"
 _US_THREE, _US_FOUR = len(_US_LETTERS) ** 3, len(_US_LETTERS) ** 4
 
+_COINS = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "TRX", "AVAX", "LINK", "LTC", "DOT")
+
 
 def cn_codes() -> list[str]:
     """Return all A-share codes of the simulator (nine characters each), well-known ones first."""
@@ -63,6 +65,12 @@ def us_codes() -> list[str]:
     three = (_letters(index * _STEP % _US_THREE, 3) for index in range(3_000))
     four = (_letters(index * _STEP % _US_FOUR, 4) for index in range(13_000))
     return [f"{ticker}.US" for ticker in dict.fromkeys((*_US_KNOWN, *three, *four))]
+
+
+def crypto_codes() -> list[str]:
+    """Return all pairs of the simulator, against USDT; a made-up coin has three letters."""
+    coins = (_letters(index * _STEP % _US_THREE, 3) for index in range(3_000))
+    return [f"{coin}USDT" for coin in dict.fromkeys((*_COINS, *coins))]
 
 
 def _letters(number: int, count: int) -> str:

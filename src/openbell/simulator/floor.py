@@ -45,6 +45,12 @@ class Client(WSListener):
         assert self.transport is not None
         self.transport.send(WSMsgType.TEXT, message)
 
+    def hang_up(self) -> None:
+        """Say goodbye (1000) and close the connection."""
+        assert self.transport is not None
+        self.transport.send_close(WSCloseCode.OK)
+        self.transport.disconnect()
+
     def subscribe(self, keys: Collection[str]) -> None:
         """Replace what the client is subscribed to."""
         self.keys = set(keys)
@@ -82,6 +88,12 @@ class Client(WSListener):
         assert self.transport is not None
         return self.transport.underlying_transport.get_write_buffer_size()
 
+    def watch(self, now: float) -> None:
+        """Do what is to be done now and then, given the loop's time; a venue's subclass may have something."""
+
+    def on_pong(self) -> None:
+        """Take note of the answer to a PING; a venue's subclass may have sent one."""
+
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Enter the floor."""
         self.transport = transport
@@ -95,8 +107,9 @@ class Client(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Put fragments together and answer the request."""
         if frame.msg_type == WSMsgType.CLOSE:
-            transport.send_close(WSCloseCode.OK)
-            transport.disconnect()
+            self.hang_up()
+        elif frame.msg_type == WSMsgType.PONG:
+            self.on_pong()
         elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             self._fragments += frame.get_payload_as_bytes()
             if len(self._fragments) > _MAX_REQUEST_BYTES:
@@ -129,6 +142,8 @@ class Floor:
         Connections lost or closed since the market started.
     subscribed_at : float or None
         Loop time of the last change of a subscription.
+    requested_at : float or None
+        Loop time of the last request of any client that its venue took.
     room : asyncio.Event
         Set while every client keeps up.
     stop : asyncio.Event
@@ -139,6 +154,7 @@ class Floor:
         self.clients: list[Client] = []
         self.disconnects = 0
         self.subscribed_at: float | None = None
+        self.requested_at: float | None = None
         self.room = asyncio.Event()
         self.room.set()
         self.stop = asyncio.Event()

@@ -37,6 +37,9 @@ when the first phase of "Reduction of Minimum Spreads" halved 10-20 HKD to 0.01 
 US_BANDS = ((1_000, 1), (10_000, 100), (20_000_000, 0))
 """US equities, in 0.0001 USD: cents from 1 USD on, 0.0001 below (17 CFR 242.612); from 0.1 to 2,000 USD."""
 
+CRYPTO_BANDS = ((1, 1), (10_000, 10), (1_000_000, 100), (100_000_000, 1_000), (1_000_000_000, 0))
+"""Coins, in 0.0001 USDT: ticks of about a hundredth of a percent, as venues choose them pair by pair; to 100,000."""
+
 
 def price_grid(bands: Sequence[tuple[int, int]]) -> Ints:
     """Return all admitted prices, ascending.

@@ -52,6 +52,9 @@ class Market(Protocol):
         Events sent to at least one client so far.
     offered_first_second : int
         Of those, the ones intended for the market's first second; complete when `play` returns.
+    expected_first_second : int or None
+        What `offered_first_second` must be if clients took everything: the opening profile's figure times the scale.
+        None for a market without an opening, or one that ends before.
     held_ns : int
         How long the market stood still for a client that was too far behind.
     start_ns : int
@@ -65,6 +68,7 @@ class Market(Protocol):
     lateness: Lateness
     sent: int
     offered_first_second: int
+    expected_first_second: int | None
     held_ns: int
     start_ns: int
 
@@ -106,6 +110,8 @@ class MadeMarket:
         self.lateness = Lateness()
         self.sent = self.offered_first_second = self.held_ns = self.start_ns = 0
         self._venue = venue
+        whole = options.profile == "open" and (options.seconds is None or options.seconds >= 1)
+        self.expected_first_second = round(venue.expected(SECOND_NS)) if whole else None
         self._opens = options.profile == "open"
         self._stamp = options.stamp_ns
         self._ahead = Ahead(venue, round(options.seconds * 1e9) if options.seconds else None)

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbell.errors import ConfigError, OpenBellError
+from openbell.simulator.rules import NO_RULES, PUBLISHED, Rules
 from openbell.simulator.trading import DEFAULT_OPEN_MS
 from openbell.simulator.universe import UNIVERSES
 
-DIALECTS = ("alltick", "ticks")
+DIALECTS = ("alltick", "ticks", "binance")
 PROFILES = ("steady", "open")
 MAX_GROUP = 1_000
 """Events a frame, at most."""
+MAX_LEVELS = 10
+"""Levels of a side of an order book, at most."""
 
 
 class SimulatorError(OpenBellError):
@@ -28,9 +31,10 @@ class SimulatorOptions:
     Attributes
     ----------
     universe : str
-        The market to make up: ``"cn"``, ``"hk"`` or ``"us"``. Unused with `capture`.
+        The market to make up: ``"cn"``, ``"hk"``, ``"us"`` or ``"crypto"``; empty: ``"crypto"`` with Binance's dialect,
+        else ``"cn"``. Unused with `capture`.
     dialect : str
-        What the made-up market speaks: ``"alltick"`` or ``"ticks"`` (see `openbell.simulator.ticks`).
+        What the made-up market speaks: ``"alltick"``, ``"binance"`` or ``"ticks"`` (see `openbell.simulator.ticks`).
     profile : str
         ``"steady"``: one trade a symbol, then `rate`; ``"open"``: the universe's opening (`openbell.simulator.pace`).
     scale : float
@@ -39,6 +43,17 @@ class SimulatorOptions:
         With ``"ticks"``, how many consecutive events share a frame, at most 1,000.
     join : int
         With ``"alltick"``, how many consecutive pushes share a frame, joined by newlines; at most 1,000.
+    books : bool
+        Half of the events are order books (AllTick), or best bids and offers (Binance).
+    book_levels : int
+        Levels a side of AllTick's order books, 1 to 10, not more than its market has; 0: as many as that has.
+    enforce : bool
+        Keep clients to the limits that the venue publishes (`openbell.simulator.rules.PUBLISHED`); the ones given
+        below take their places.
+    codes_limit, connections_limit : int, optional
+        `Rules.codes` and `Rules.connections`.
+    request_spacing_s, connection_spacing_s : float, optional
+        `Rules.request_spacing_s` and `Rules.connection_spacing_s`.
     stamp_ns : bool
         The time in a message is its intended send time on this machine's wall clock, in ns.
     capture : Path, optional
@@ -80,12 +95,19 @@ class SimulatorOptions:
         A value makes no sense; the message names it.
     """
 
-    universe: str = "cn"
+    universe: str = ""
     dialect: str = "alltick"
     profile: str = "steady"
     scale: float = 1.0
     frame_ticks: int = 1
     join: int = 1
+    books: bool = False
+    book_levels: int = 0
+    enforce: bool = False
+    codes_limit: int | None = None
+    connections_limit: int | None = None
+    request_spacing_s: float | None = None
+    connection_spacing_s: float | None = None
     stamp_ns: bool = False
     capture: Path | None = None
     symbols: int = 0
@@ -96,7 +118,7 @@ class SimulatorOptions:
     open_ms: int = DEFAULT_OPEN_MS
     host: str = "127.0.0.1"
     port: int = 0
-    start_quiet_s: float = 1.0
+    start_quiet_s: float = 2.0
     heartbeat_timeout_s: float = 30.0
     flush_timeout_s: float = 10.0
     linger: bool = True
@@ -106,6 +128,9 @@ class SimulatorOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        if not self.universe:
+            # Frozen means: for everybody else.
+            object.__setattr__(self, "universe", "crypto" if self.dialect == "binance" else "cn")
         for name, value, known in (
             ("universe", self.universe, tuple(UNIVERSES)),
             ("dialect", self.dialect, DIALECTS),
@@ -117,6 +142,10 @@ class SimulatorOptions:
             raise ConfigError(f"frame_ticks is for the dialect 'ticks', not {self.dialect!r}; AllTick has join")
         if self.join != 1 and self.dialect != "alltick":
             raise ConfigError(f"join is for the dialect 'alltick', not {self.dialect!r}")
+        if self.books and self.dialect == "ticks":
+            raise ConfigError("books: the dialect 'ticks' has trades alone; write alltick or binance")
+        if self.book_levels and not (self.books and self.dialect == "alltick"):
+            raise ConfigError("book_levels is for the order books of the dialect 'alltick'; add books")
         if not _is_loopback(self.host):
             raise ConfigError(f"the simulator listens on loopback only, not on {self.host!r}")
         for name, wrong, rule in (
@@ -126,6 +155,11 @@ class SimulatorOptions:
             ("scale", not 0.001 <= self.scale < math.inf, "0.001 or more"),
             ("frame_ticks", not 1 <= self.frame_ticks <= MAX_GROUP, f"1 to {MAX_GROUP}"),
             ("join", not 1 <= self.join <= MAX_GROUP, f"1 to {MAX_GROUP}"),
+            ("book_levels", not 0 <= self.book_levels <= MAX_LEVELS, f"0 to {MAX_LEVELS}"),
+            ("codes_limit", (self.codes_limit or 0) < 0, "0 or more"),
+            ("connections_limit", (self.connections_limit or 0) < 0, "0 or more"),
+            ("request_spacing_s", not 0 <= (self.request_spacing_s or 0) < math.inf, "0 or more"),
+            ("connection_spacing_s", not 0 <= (self.connection_spacing_s or 0) < math.inf, "0 or more"),
             ("speed", not self.speed > 0, "above 0, or 'max'"),
             ("seconds", self.seconds is not None and not 0 < self.seconds < math.inf, "above 0"),
             # Thirteen digits, as any time of this century has.
@@ -137,6 +171,16 @@ class SimulatorOptions:
         ):
             if wrong:
                 raise ConfigError(f"simulator: {name} = {getattr(self, name)!r}, but it must be {rule}")
+
+    @property
+    def rules(self) -> Rules:
+        """What a made-up market enforces."""
+        return (PUBLISHED[self.dialect] if self.enforce else NO_RULES).overridden(
+            codes=self.codes_limit,
+            connections=self.connections_limit,
+            request_spacing_s=self.request_spacing_s,
+            connection_spacing_s=self.connection_spacing_s,
+        )
 
 
 def parse_speed(text: str) -> float:

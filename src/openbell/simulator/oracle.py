@@ -9,7 +9,7 @@ from __future__ import annotations
 import decimal
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -54,11 +54,12 @@ class Counts:
     Attributes
     ----------
     sent : int
-        All of them: ``trades + quotes + ignored + other``.
-    trades, quotes : int
+        All of them: ``trades + quotes + books + tickers + ignored + other``.
+    trades, quotes, books, tickers : int
         Those that change the snapshot.
     ignored : int
-        Valid, but no price by rule: order books, trades that are not market trades or have no positive price.
+        Valid, but no price by rule: changes of order books, trades that are not market trades or have no positive
+        price.
     other : int
         Anything else, as a REST answer in a capture.
     """
@@ -66,8 +67,31 @@ class Counts:
     sent: int = 0
     trades: int = 0
     quotes: int = 0
+    books: int = 0
+    tickers: int = 0
     ignored: int = 0
     other: int = 0
+
+
+def book_columns(bids: Sequence[tuple[float, float]], asks: Sequence[tuple[float, float]], levels: int) -> Row:
+    """Return the columns that a whole order book assigns.
+
+    Parameters
+    ----------
+    bids, asks : sequence of (float, float)
+        Price and size of each level, best first; NaN and 0 where there is none, as behind the last one.
+    levels : int
+        State so many levels a side, ``book_bid_1`` and so on; the best ones are ``bid`` and ``ask`` in any case.
+    """
+    row: Row = {}
+    for name, side in (("bid", bids), ("ask", asks)):
+        for level in range(max(levels, 1)):
+            price, size = side[level] if level < len(side) else (math.nan, 0.0)
+            if level == 0:
+                row[name], row[f"{name}_size"] = price, size
+            if levels:
+                row[f"book_{name}_{level + 1}"], row[f"book_{name}_size_{level + 1}"] = price, size
+    return row
 
 
 class Oracle(Protocol):

@@ -61,6 +61,7 @@ class CaptureMarket:
         self.lateness = Lateness()
         self.oracle = MessageOracle()
         self.sent = self.offered_first_second = self.held_ns = self.start_ns = 0
+        self.expected_first_second: int | None = None
         self._ready: list[tuple[Message, list[Client]]] = []
         self._outboxes: dict[Client, bytearray] = {}
         self._gathered = 0

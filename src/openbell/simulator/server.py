@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 from picows import WSUpgradeRequest, WSUpgradeResponseWithListener, ws_create_server
 
+from openbell.simulator.coins import CoinVenue
 from openbell.simulator.floor import Client, Floor
 from openbell.simulator.market import MadeMarket, Market
 from openbell.simulator.options import SimulatorError, SimulatorOptions
@@ -59,7 +60,8 @@ class Simulator:
         if options.capture is not None:
             self._market = CaptureMarket(options.capture, options)
         else:
-            self._market = MadeMarket(StockVenue(options), options)
+            venue = CoinVenue(options) if options.dialect == "binance" else StockVenue(options)
+            self._market = MadeMarket(venue, options)
         self._floor = Floor()
         self._leave = asyncio.Event()
         self._playing = False
@@ -153,6 +155,7 @@ class Simulator:
             seconds=round(seconds, 6),
             cpu_seconds=round(cpu, 6),
             offered_first_second=market.offered_first_second,
+            expected_first_second=market.expected_first_second,
             late_ns=market.lateness.summary(),
             held_ns=market.held_ns,
             disconnects=floor.disconnects,
@@ -170,6 +173,8 @@ class Simulator:
             now = loop.time()
             if options.parent is not None and os.getppid() != options.parent:
                 self.leave()
+            for client in list(floor.clients):
+                client.watch(now)
             if heartbeats:
                 for client in list(floor.clients):
                     if now - client.last_request > heartbeats and client.transport is not None:

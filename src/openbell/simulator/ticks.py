@@ -17,7 +17,7 @@ from openbell.simulator.parts import Framing, Number, Part, Text
 PATH = "/ticks"
 
 
-def trade(symbols: Sequence[str], decimals: int) -> tuple[Part, ...]:
+def trade(symbols: Sequence[str], decimals: int, volume_decimals: int = 0) -> tuple[Part, ...]:
     """Return a tick."""
     return (
         b'{"symbol":"',
@@ -25,9 +25,9 @@ def trade(symbols: Sequence[str], decimals: int) -> tuple[Part, ...]:
         b'","price":',
         Number("price", decimals),
         b',"volume":',
-        Number("volume"),
+        Number("volume", volume_decimals),
         b',"turnover":',
-        Number("turnover", decimals),
+        Number("turnover", decimals + volume_decimals),
         b',"time":',
         Number("time"),
         b',"seq":',

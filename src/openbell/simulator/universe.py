@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 
 from openbell.errors import ConfigError
-from openbell.simulator.codes import HK_LOTS, cn_codes, hk_codes, us_codes
-from openbell.simulator.grid import CN_BANDS, HK_BANDS, US_BANDS, Ints, price_grid
+from openbell.simulator.codes import HK_LOTS, cn_codes, crypto_codes, hk_codes, us_codes
+from openbell.simulator.grid import CN_BANDS, CRYPTO_BANDS, HK_BANDS, US_BANDS, Ints, price_grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Universe:
         Levels of an order book that AllTick pushes for this market at most.
     odd_lots : bool
         Whether trades of less than a lot are common.
+    volume_decimals : int
+        Decimals of a volume; 0 where whole shares are traded.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Universe:
     price_spread: float
     book_levels: int
     odd_lots: bool = False
+    volume_decimals: int = 0
 
     def symbols(self, count: int = 0) -> list[str]:
         """Return `count` codes (0: the default), sorted; a smaller universe is a subset of every larger one.
@@ -84,8 +87,11 @@ class Universe:
         """Return each symbol's lot in shares, given its previous close.
 
         A-shares trade by 100; US shares by 100, and singly; in Hong Kong issuers choose the board lot, mostly so that
-        it is worth some thousand HKD.
+        it is worth some thousand HKD. A coin has no lots: the figure is about 10 USD worth of it.
         """
+        if self.name == "crypto":
+            worth_10: Ints = 10 ** (1 + self.decimals + self.volume_decimals) // closes
+            return worth_10.clip(1, 1_000_000)
         if self.name != "hk":
             return np.full(len(symbols), 100, dtype=np.int64)
         usual = np.array([100, 200, 400, 500, 1_000, 2_000, 5_000, 10_000, 20_000], dtype=np.int64)
@@ -99,6 +105,7 @@ UNIVERSES = {
     "cn": Universe("cn", 5_200, cn_codes, CN_BANDS, 2, 15.0, 0.9, book_levels=5),
     "hk": Universe("hk", 3_000, hk_codes, HK_BANDS, 3, 2.5, 1.7, book_levels=10),
     "us": Universe("us", 11_000, us_codes, US_BANDS, 4, 22.0, 1.3, book_levels=1, odd_lots=True),
+    "crypto": Universe("crypto", 400, crypto_codes, CRYPTO_BANDS, 4, 1.0, 2.5, book_levels=5, volume_decimals=3),
 }
 """The universes, by name."""
 
