@@ -122,6 +122,11 @@ class Ahead:
         return sum(len(block) for block in islice(self._blocks, self._encoded)), self._bytes
 
     @property
+    def waiting_ns(self) -> int | None:
+        """When the first block begins that is not encoded for everybody; None if there is none."""
+        return self._blocks[self._encoded].begin_ns if self._encoded < len(self._blocks) else None
+
+    @property
     def head(self) -> Block | None:
         """The next block to send; None at the market's end."""
         if not self._blocks and not self._ended:

@@ -9,8 +9,10 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from openbell.simulator.events import Message
 
-# A client may be this far behind before the market waits for it; the kernel's socket buffers come on top.
-_HIGH_WATER, _LOW_WATER = 1024 * 1024, 256 * 1024
+PATIENCE_BYTES, OPENING_PATIENCE_BYTES = 1024 * 1024, 96 * 1024 * 1024
+"""A client may be this far behind before the market waits for it; the kernel's socket buffers come on top. An opening is
+encoded before it begins, so that what lies in a connection's queue takes no memory more: it waits for nobody, or it
+would measure the client's pace instead of setting one."""
 _MAX_REQUEST_BYTES = 10 * 1024 * 1024
 
 
@@ -97,7 +99,8 @@ class Client(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Enter the floor."""
         self.transport = transport
-        transport.underlying_transport.set_write_buffer_limits(high=_HIGH_WATER, low=_LOW_WATER)
+        patience = self.floor.patience_bytes
+        transport.underlying_transport.set_write_buffer_limits(high=patience, low=patience // 4)
         self.floor.enter(self)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
@@ -134,6 +137,11 @@ class Client(WSListener):
 class Floor:
     """All clients, and the moments a market waits for.
 
+    Parameters
+    ----------
+    patience_bytes : int
+        How far behind a client may be before the market waits for it.
+
     Attributes
     ----------
     clients : list of Client
@@ -150,7 +158,8 @@ class Floor:
         Set when the market is to end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience_bytes: int = PATIENCE_BYTES) -> None:
+        self.patience_bytes = patience_bytes
         self.clients: list[Client] = []
         self.disconnects = 0
         self.subscribed_at: float | None = None

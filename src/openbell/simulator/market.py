@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from statistics import median
 from typing import Protocol
 
 import numpy as np
@@ -139,15 +140,19 @@ class MadeMarket:
         while not floor.stop.is_set() and self.idle():
             await asyncio.sleep(0)
         # What encoding costs on this machine, now: with that the moment is set, and may stand in the messages.
-        # The quickest block counts: the first ones are slow, and the machine may be busy for a moment.
-        each_ns = []
-        for _ in range(_CALIBRATION_BLOCKS):
+        # The median block counts: the first ones are slow, the machine may be busy for a moment, and a market with order
+        # books opens with blocks of trades alone.
+        each_ns: list[float] = []
+        while len(each_ns) < _CALIBRATION_BLOCKS or ahead.waiting_ns == 0:
             before, (events, _) = time.monotonic_ns(), ahead.encoded
-            if ahead.encode(floor.clients, self._first_ns, self._first_bytes):
-                each_ns.append((time.monotonic_ns() - before) / max(ahead.encoded[0] - events, 1))
+            if before - began > _PATIENCE_NS // 2 or not ahead.encode(
+                floor.clients, self._first_ns, self._first_bytes
+            ):
+                break
+            each_ns.append((time.monotonic_ns() - before) / max(ahead.encoded[0] - events, 1))
         events, encoded_bytes = ahead.encoded
         fits = self._first_bytes / max(encoded_bytes / max(events, 1), 1)
-        needed_ns = 1.5 * min(each_ns, default=0.0) * min(self._venue.expected(self._first_ns), fits)
+        needed_ns = 1.5 * (median(each_ns) if each_ns else 0.0) * min(self._venue.expected(self._first_ns), fits)
         lead_ns = _MIN_LEAD_NS + round(needed_ns)
         lead_ns = min(lead_ns, max(began + _PATIENCE_NS - time.monotonic_ns(), _MIN_LEAD_NS))
         self._start, self.start_ns = time.monotonic_ns() + lead_ns, time.time_ns() + lead_ns

@@ -16,7 +16,7 @@ import uvloop
 from picows import WSUpgradeRequest, WSUpgradeResponseWithListener, ws_create_server
 
 from openbell.simulator.coins import CoinVenue
-from openbell.simulator.floor import Client, Floor
+from openbell.simulator.floor import OPENING_PATIENCE_BYTES, PATIENCE_BYTES, Client, Floor
 from openbell.simulator.market import MadeMarket, Market
 from openbell.simulator.options import SimulatorError, SimulatorOptions
 from openbell.simulator.oracle import write_oracle, write_private
@@ -62,7 +62,8 @@ class Simulator:
         else:
             venue = CoinVenue(options) if options.dialect == "binance" else StockVenue(options)
             self._market = MadeMarket(venue, options)
-        self._floor = Floor()
+        opening = options.capture is None and options.profile == "open"
+        self._floor = Floor(OPENING_PATIENCE_BYTES if opening else PATIENCE_BYTES)
         self._leave = asyncio.Event()
         self._playing = False
         self._started_at = 0.0
