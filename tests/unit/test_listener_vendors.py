@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from corelab.records import HAS_A, HAS_B, HAS_C, HAS_D, Record
+from corelab.records import HAS_A, HAS_B, HAS_C, HAS_D, LEVEL, TICKER, Record
+from corelab.rig import Rig
 from corelab.wire import C_CONTROL, C_EVENTS, Receiver
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,18 +19,22 @@ from openbell.config import Source
 from openbell.reasons import Reason
 from openbell.receiver.fallback import Fallback
 from openbell.receiver.ratelimit import RateLimitedLog
-from openbell.record import Kind, Side
+from openbell.record import Flag, Kind, Side
 from openbell.vendors import Ack, Control, HeartbeatAck, Refusal, Vendor
 from openbell.vendors.alltick import AllTick
 from openbell.vendors.binance import Binance
 
 SECOND_NS = 10**9
 ALLTICK = AllTick(Source(vendor="alltick", symbols=("600519.SH",), url="ws://127.0.0.1:1/"))
+BOOKS = AllTick(Source(vendor="alltick", symbols=("600519.SH",), url="ws://127.0.0.1:1/", streams=("trade", "book")))
 STREAMS = ("trade", "bookTicker", "depth@100ms")
 SPOT = Binance(Source(vendor="binance", symbols=("btcusdt",), streams=STREAMS))
 RAW = Binance(Source(vendor="binance", symbols=("btcusdt",), streams=STREAMS, url="wss://stream.example/ws"))
 FUTURES = Binance(Source(vendor="binance", symbols=("btcusdt",), streams=("trade",), market="usdm"))
 AGGREGATE = Binance(Source(vendor="binance", symbols=("btcusdt",), streams=("aggTrade",)))
+TICKERS = Binance(Source(vendor="binance", streams=("miniTicker",), open=True))
+RAW_TICKERS = Binance(Source(vendor="binance", streams=("miniTicker",), open=True, url="wss://stream.example/ws"))
+TICKERS_ASKED = Binance(Source(vendor="binance", symbols=("btcusdt",), streams=("miniTicker",)))
 KNOWN = (b"600519.SH", b"BTCUSDT", "币安人生USDT".encode())
 
 
@@ -183,6 +188,114 @@ def test_answers_are_about_the_connection_and_no_events(tmp_path: Path) -> None:
     assert (wired.counter(C_EVENTS), wired.counted()) == (0, {})
 
 
+# ---- AllTick: order books ----
+
+
+def book(bids: object, asks: object, *, late: bool = False, **changes: Any) -> bytes:
+    data = {"code": "600519.SH", "seq": 17, "tick_time": 1677831545217, "bids": bids, "asks": asks} | changes
+    data = {name: value for name, value in data.items() if value is not ...}
+    return encoded({"data": data, "cmd_id": 22999} if late else {"cmd_id": 22999, "data": data})
+
+
+def levels(first: float, count: int, step: float) -> list[dict[str, str]]:
+    """Return levels as the vendor writes them: a price a step further away, a hundred more, each."""
+    return [{"price": f"{first + n * step:.2f}", "volume": str(100 * (n + 1))} for n in range(count)]
+
+
+def sides(records: list[Record]) -> list[tuple[int, tuple[float | None, ...]]]:
+    """Return the levels of one whole book."""
+    assert {record.kind for record in records} == {LEVEL}
+    assert [record.flags & (Flag.FIRST | Flag.LAST) for record in records] == [
+        (Flag.FIRST if n == 0 else 0) | (Flag.LAST if n == len(records) - 1 else 0) for n in range(len(records))
+    ]
+    return [(record.side, tuple(record.value(index) for index in range(4))) for record in records]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "slow path"])
+def test_an_alltick_book_is_a_group_of_its_levels(tmp_path: Path, late: bool) -> None:
+    wired = Wired(tmp_path, BOOKS, book_levels=5)
+    wired.send(book(levels(9.12, 5, -0.01), levels(9.13, 3, 0.01), late=late))
+    records = wired.records()
+    assert sides(records) == [
+        (1, (9.12, 100, 9.13, 100)),
+        (2, (9.11, 200, 9.14, 200)),
+        (3, (9.10, 300, 9.15, 300)),
+        (4, (9.09, 400, None, None)),
+        (5, (9.08, 500, None, None)),
+    ]
+    assert {(record.sequence, record.exchange_ns) for record in records} == {(17, 1677831545217 * 10**6)}
+    # Five records, and one event.
+    assert (wired.counter(C_EVENTS), wired.counted(), wired.balanced()) == (1, {}, True)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "slow path"])
+@pytest.mark.parametrize("empty", [[], None, ...], ids=["empty", "null", "missing"])
+def test_a_side_that_is_missing_at_the_daily_limit_is_absent(tmp_path: Path, empty: object, late: bool) -> None:
+    wired = Wired(tmp_path, BOOKS, book_levels=2)
+    side = levels(9.12, 2, -0.01)
+    wired.send(book(side, empty, late=late), book(empty, side, late=late))
+    records = wired.records()
+    assert sides(records[:2]) == [(1, (9.12, 100, None, None)), (2, (9.11, 200, None, None))]
+    assert sides(records[2:]) == [(1, (None, None, 9.12, 100)), (2, (None, None, 9.11, 200))]
+    assert wired.counted() == {}
+
+
+def test_levels_beyond_those_of_the_feed_are_left_out_and_the_best_is_always_there(tmp_path: Path) -> None:
+    for wanted in (0, 1, 3):
+        (directory := tmp_path / str(wanted)).mkdir()
+        wired = Wired(directory, BOOKS, book_levels=wanted)
+        wired.send(book(levels(9.12, 5, -0.01), levels(9.13, 5, 0.01)))
+        assert [level for level, _ in sides(wired.records())] == list(range(1, max(1, wanted) + 1))
+
+
+def test_forex_levels_have_no_volume(tmp_path: Path) -> None:
+    wired = Wired(tmp_path, BOOKS)
+    wired.send(book([{"price": "1.1"}], [{"price": "1.2"}]))
+    assert sides(wired.records()) == [(1, (1.1, None, 1.2, None))]
+
+
+@pytest.mark.parametrize(
+    ("level", "reason"),
+    [
+        ({"price": "0", "volume": "1"}, Reason.PRICE_NOT_POSITIVE), ({"volume": "1"}, Reason.PRICE_MISSING),
+        ({"price": "nan"}, Reason.PRICE_NOT_FINITE), ({"price": "ten"}, Reason.PRICE_WRONG_TYPE),
+        ({"price": "1", "volume": "-1"}, Reason.SIZE_NEGATIVE), ({"price": "1", "volume": []}, Reason.SIZE_WRONG_TYPE),
+        (7, Reason.WRONG_SHAPE),
+    ],
+)  # fmt: skip
+def test_a_bad_level_refuses_its_book_and_no_other(tmp_path: Path, level: object, reason: Reason) -> None:
+    wired = Wired(tmp_path, BOOKS, book_levels=5)
+    wired.send(
+        book([*levels(9.12, 1, 0), level], []),
+        book([], [level], late=True),
+        book([level], [], code="unknown"),
+        book(levels(9.12, 1, 0), []),
+    )
+    assert sum(wired.counted().values()) == 3
+    assert wired.counted()[reason] >= 2
+    assert sides(wired.records()) == [(1, (9.12, 100, None, None))]
+    assert wired.balanced()
+
+
+def test_documents_joined_by_newlines_are_trades_and_books_as_if_they_came_alone(tmp_path: Path) -> None:
+    parts = [
+        encoded(alltick(seq=1)),
+        book(levels(9.12, 2, -0.01), []),
+        b'{"ret":200,"msg":"ok","cmd_id":22003,"seq_id":4}',
+        encoded(alltick(price="nan")),
+        b"{cut",
+        encoded(alltick(seq=2)),
+    ]
+    wired = Wired(tmp_path, BOOKS, book_levels=5)
+    wired.send(b"\n".join(parts))
+    assert [(record.kind, record.sequence) for record in wired.records()] == [
+        (Kind.TRADE, 1), (Kind.LEVEL, 17), (Kind.LEVEL, 17), (Kind.TRADE, 2),
+    ]  # fmt: skip
+    assert wired.counted() == {Reason.PRICE_NOT_FINITE: 1, Reason.NOT_JSON: 1}
+    assert wired.controls == [Ack(4)]
+    assert (wired.counter(C_EVENTS), wired.balanced()) == (5, True)
+
+
 # ---- Binance ----
 
 
@@ -206,6 +319,68 @@ def test_a_binance_book_ticker_is_a_quote(tmp_path: Path, vendor: Vendor, wrap: 
     assert record == Record(
         1, Kind.QUOTE, 0, HAS_A | HAS_B | HAS_C | HAS_D, 0, 0, 400900217, 25.35, 31.21, 25.36, 40.66
     )
+
+
+def mini(symbol: str = "BTCUSDT", **changes: Any) -> dict[str, Any]:
+    data = {
+        "e": "24hrMiniTicker", "E": 1672515782136, "s": symbol, "c": "0.0025", "o": "0.0010", "h": "0.0026",
+        "l": "0.0009", "v": "10000.5", "q": "18.25",
+    }  # fmt: skip
+    data.update(changes)
+    return {name: value for name, value in data.items() if value is not ...}
+
+
+def test_a_binance_mini_ticker_is_a_ticker(tmp_path: Path) -> None:
+    expected = Record(
+        1, TICKER, 0, HAS_A | HAS_B | HAS_C | HAS_D, 1672515782136 * 10**6, 0, 0, 0.0025, 0.0010, 10000.5, 18.25
+    )
+    assert Wired(tmp_path, TICKERS_ASKED).one(encoded(combined("miniTicker", mini()))) == expected
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "slow path"])
+@pytest.mark.parametrize("vendor", [TICKERS, RAW_TICKERS], ids=["combined", "raw"])
+def test_a_frame_of_mini_tickers_is_a_ticker_each(tmp_path: Path, vendor: Vendor, late: bool) -> None:
+    wired = Wired(tmp_path, vendor, open_symbols=True)
+    array = [mini("BTCUSDT"), mini("币安人生USDT", c="1"), mini("NEWUSDT", c="2"), mini("BTCUSDT", c="3", v="10001")]
+    if late:
+        # One that does not decode: the listener leaves the whole frame to the slow path.
+        array.insert(1, mini("BADUSDT", c="much"))
+    message: object = array
+    if vendor is TICKERS:
+        message = {"stream": "!miniTicker@arr", "data": array}
+    wired.send(encoded(message))
+    records = wired.records()
+    assert [(record.kind, record.a, record.c) for record in records] == [
+        (TICKER, 0.0025, 10000.5), (TICKER, 1.0, 10000.5), (TICKER, 2.0, 10000.5), (TICKER, 3.0, 10001.0),
+    ]  # fmt: skip
+    symbols = [wired.table.key(record.row).decode() for record in records]
+    assert symbols == ["BTCUSDT", "币安人生USDT", "NEWUSDT", "BTCUSDT"]
+    assert wired.counted() == ({Reason.PRICE_WRONG_TYPE: 1} if late else {})
+    assert (wired.counter(C_EVENTS), wired.balanced()) == (len(array), True)
+
+
+@pytest.mark.parametrize("vendor", [TICKERS, RAW_TICKERS], ids=["combined", "raw"])
+def test_a_ticker_that_a_guard_refuses_does_not_cost_its_neighbours(tmp_path: Path, vendor: Vendor) -> None:
+    wired = Wired(tmp_path, vendor, open_symbols=True)
+    # A pair that never traded has no price.
+    array = [mini(), mini("NEVERUSDT", c="0.00000000", o="0.00000000"), mini(v="-1"), mini()]
+    wired.send(encoded(array if vendor is RAW_TICKERS else {"stream": "!miniTicker@arr", "data": array}))
+    assert len(wired.records()) == 2
+    assert wired.counted() == {Reason.PRICE_NOT_POSITIVE: 1, Reason.AMOUNT_NEGATIVE: 1}
+    assert wired.balanced()
+
+
+def test_tickers_set_a_days_volume_and_never_add_to_it(tmp_path: Path) -> None:
+    wired = Wired(tmp_path, TICKERS, open_symbols=True)
+    for volume in ("100.5", "100.5", "130", "20"):
+        wired.send(encoded({"stream": "!miniTicker@arr", "data": [mini(v=volume, q="7", c="2.5")]}))
+    rig = Rig()
+    rig.feed(wired.records())
+    row = wired.table.lookup(b"BTCUSDT")
+    copy = rig.copy()
+    found = {name: copy[name][row] for name in ("volume", "turnover", "last", "prev_close", "trades")}
+    # Nobody said how many trades there were.
+    assert found == {"volume": 20.0, "turnover": 7.0, "last": 2.5, "prev_close": 0.0010, "trades": 0}
 
 
 def test_a_binance_symbol_may_be_chinese(tmp_path: Path) -> None:

@@ -106,12 +106,20 @@ def test_a_path_that_cannot_be_one_is_a_mistake_in_the_configuration(name: str) 
     "vendor",
     [
         AllTick(Source(vendor="alltick", symbols=("A",), url="ws://127.0.0.1:1/")),
+        AllTick(Source(vendor="alltick", symbols=("A",), url="ws://127.0.0.1:1/", streams=("trade", "book"))),
+        AllTick(Source(vendor="alltick", symbols=("A",), url="ws://127.0.0.1:1/", streams=("book",))),
         binance("trade"),
         binance("aggTrade", "bookTicker", "depth@100ms"),
         binance("trade", "bookTicker", market="usdm"),
         binance("trade", "bookTicker", "depth", url="wss://stream.binance.com/ws"),
+        binance("miniTicker", "bookTicker"),
+        binance("miniTicker", "bookTicker", symbols=("BTCUSDT",), open=True),
+        binance("miniTicker", symbols=(), open=True, url="wss://stream.binance.com/ws"),
     ],
-    ids=["alltick", "one stream", "combined", "futures", "raw"],
+    ids=[
+        *("alltick", "alltick's books, too", "alltick's books alone", "one stream", "combined", "futures", "raw"),
+        *("tickers", "tickers of the whole market", "raw tickers of the whole market"),
+    ],
 )
 def test_every_plan_compiles(vendor: vendors.Vendor) -> None:
     Plan(vendor.plan())
@@ -129,6 +137,35 @@ def test_alltick_subscribes_to_all_symbols_in_one_message(alltick: AllTick) -> N
     assert 0 < len(request["trace"]) <= 64
     assert request["data"]["symbol_list"][0] == {"code": "000000.SZ"}
     assert len(request["data"]["symbol_list"]) == 3000
+
+
+def test_alltick_asks_for_books_in_a_message_of_their_own_as_deep_as_each_market_goes() -> None:
+    symbols = ("600519.SH", "000627.SZ", "700.HK", "AAPL.US", "BTCUSDT", "USDJPY", "GOLD")
+    source = Source(vendor="alltick", symbols=symbols, url="ws://127.0.0.1:1/", streams=("book", "trade"))
+    vendor = AllTick(source)
+    trades, books = (json.loads(message) for message in vendor.subscribe(symbols))
+    assert (trades["cmd_id"], books["cmd_id"]) == (22004, 22002)
+    assert (trades["seq_id"], books["seq_id"]) == (1, 2)
+    assert [entry["code"] for entry in trades["data"]["symbol_list"]] == list(symbols)
+    depths = {entry["code"]: entry["depth_level"] for entry in books["data"]["symbol_list"]}
+    assert depths == dict(zip(symbols, (5, 5, 10, 1, 5, 1, 1), strict=True))
+    # Two requests of a connection must be a second apart, or the second one is refused.
+    assert vendor.pause_between_messages_s > 1
+
+
+def test_alltick_gives_books_alone_if_nothing_else_is_wanted() -> None:
+    source = Source(vendor="alltick", symbols=("A",), url="ws://127.0.0.1:1/", streams=("book",))
+    (message,) = AllTick(source).subscribe(source.symbols)
+    assert json.loads(message)["cmd_id"] == 22002
+
+
+def test_alltick_connections_leave_each_other_time_for_all_their_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T", "abc")
+    for streams in (("trade",), ("trade", "book")):
+        vendor = AllTick(Source(vendor="alltick", symbols=("A",), token_env="T", streams=streams))
+        requests = len(vendor.subscribe(["A"]))
+        assert vendor.connection_spacing_s >= 3 + (requests - 1) * vendor.pause_between_messages_s
+    assert AllTick(Source(vendor="alltick", symbols=("A",), url="ws://127.0.0.1:1/")).connection_spacing_s == 0
 
 
 def test_alltick_numbers_its_requests_and_sends_heartbeats_as_documented(alltick: AllTick) -> None:
@@ -169,7 +206,7 @@ def test_alltick_needs_no_token_on_this_machine() -> None:
     ("more", "said"),
     [
         ({"market": "moon"}, "source.market: alltick has no market 'moon'"),
-        ({"streams": ("trade", "depth")}, 'source.streams: alltick gives "trade" alone'),
+        ({"streams": ("trade", "depth")}, 'source.streams: alltick has no \'depth\'; there are "trade" and "book"'),
         (
             {"max_streams": 1, "symbols": ("A", "B")},
             "2 symbols on a connection, and max_streams allows 1; ask for fewer, or raise connections",
@@ -236,6 +273,25 @@ def test_binance_asks_once_for_a_symbol_written_twice() -> None:
     assert json.loads(vendor.subscribe(vendor.source.symbols)[0])["params"] == ["btcusdt@trade"]
 
 
+def test_binance_gives_tickers_one_by_one_of_listed_symbols_and_in_arrays_of_a_whole_market() -> None:
+    def asked(vendor: Binance) -> list[str]:
+        return [name for message in vendor.subscribe(vendor.source.symbols) for name in json.loads(message)["params"]]
+
+    assert asked(binance("miniTicker", symbols=("BTCUSDT", "ETHUSDT"))) == ["btcusdt@miniTicker", "ethusdt@miniTicker"]
+    assert asked(binance("miniTicker", symbols=(), open=True)) == ["!miniTicker@arr"]
+    # Any number of symbols, and it is still one stream of a connection.
+    symbols = tuple(f"S{n}" for n in range(2000))
+    assert asked(binance("miniTicker", symbols=symbols, open=True)) == ["!miniTicker@arr"]
+    mixed = binance("bookTicker", "miniTicker", symbols=("BTCUSDT",), open=True)
+    assert asked(mixed) == ["!miniTicker@arr", "btcusdt@bookTicker"]
+
+
+@pytest.mark.parametrize("streams", [("bookTicker",), ("miniTicker", "bookTicker")])
+def test_binance_gives_nothing_but_tickers_without_a_list_of_symbols(streams: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="gives all symbols as streams"):
+        binance(*streams, symbols=(), open=True)
+
+
 def test_binance_symbols_arrive_in_upper_case() -> None:
     assert binance("trade").symbol_key("btcusdt") == "BTCUSDT"
 
@@ -254,6 +310,9 @@ def test_binance_refuses_more_streams_than_a_connection_may_have() -> None:
     [
         (("trade", "aggTrade"), None, "would count twice"),
         (("trade", "aggTrade"), "usdm", "would count twice"),
+        (("miniTicker", "trade"), None, "states the volume of a whole day, and trades would add to it"),
+        (("aggTrade", "miniTicker"), "usdm", "states the volume of a whole day, and trades would add to it"),
+        (("miniTicker", "bookTicker"), "usdm", "on another address"),
         (("kline_1m",), None, "'kline_1m' is not supported"),
         (("depth@1ms",), None, "'depth@1ms' is not supported"),
         (("trade",), "coinm", "binance has no market 'coinm'"),
@@ -271,6 +330,7 @@ def test_binance_refuses_what_it_cannot_give(streams: tuple[str, ...], market: s
         (("trade", "bookTicker"), None, None, "wss://stream.binance.com:9443/stream", False),
         (("trade", "bookTicker"), "usdm", None, "wss://fstream.binance.com/public/stream", False),
         (("aggTrade",), "usdm", None, "wss://fstream.binance.com/market/stream", False),
+        (("miniTicker",), "usdm", None, "wss://fstream.binance.com/market/stream", False),
         (("aggTrade", "bookTicker"), "usdm", "wss://relay.example/all/stream", "wss://relay.example/all/stream", False),
         (("trade",), None, "ws://127.0.0.1:9000", "ws://127.0.0.1:9000/stream", False),
         (("trade",), None, "ws://127.0.0.1:9000/ws", "ws://127.0.0.1:9000/ws", True),
@@ -394,6 +454,7 @@ def test_binance_streams_that_were_not_asked_for_are_counted_so() -> None:
         ("aggTrade", b'{"e":"aggTrade","E":1,"s":"BTCUSDT"}'),
         ("bookTicker", b'{"u":1,"s":"BTCUSDT"}'),
         ("bookTicker", b'{"e":"bookTicker","u":1,"s":"BTCUSDT"}'),
+        ("miniTicker", b'{"e":"24hrMiniTicker","E":1,"s":"BTCUSDT"}'),
     ):
         message = b'{"stream":"btcusdt@%s","data":%s}' % (stream.encode(), data)
         assert understood(vendor, message) == ([Reason.IGNORED_UNSUBSCRIBED], [])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
+from corelab.wire import Receiver
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 from test_fallback import Sink, log
 
@@ -127,3 +130,23 @@ def test_the_documented_vendor_receives_from_a_server(finnhub: Vendor) -> None:
 def test_the_page_explains_every_op() -> None:
     for op in Op:
         assert re.search(rf"^\|[^|]*`{op.name}`[^|]*\|", PAGE, re.MULTILINE), op.name
+
+
+def test_the_documented_books_are_books_of_their_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (text,) = re.findall(r"^```python\n(class Level.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    header = "from msgspec import Struct\nfrom openbell.record import Kind\n"
+    header += "from openbell.vendors import Field, Op, Route\n"
+    (tmp_path / "documented_books.py").write_text(header + text.replace("Route(\n", "ROUTE = Route(\n", 1), "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "documented_books", raising=False)
+    wired = Receiver(tmp_path, [importlib.import_module("documented_books").ROUTE], shards=1, book_levels=2)
+    book = {"code": "AAA", "bids": [{"price": 9.1, "volume": 2}, {"price": 9}], "asks": []}
+    wired.send(msgspec.json.encode([book, {"code": "BBB", "asks": [{"price": 1.5}]}]))
+    found = [(record.row, record.side, [record.value(index) for index in range(4)]) for record in wired.records()]
+    rows = [wired.table.lookup(symbol) for symbol in (b"AAA", b"BBB")]
+    assert found == [
+        (rows[0], 1, [9.1, 2, None, None]),
+        (rows[0], 2, [9, None, None, None]),
+        (rows[1], 1, [None, None, 1.5, None]),
+    ]
+    assert wired.counted() == {}

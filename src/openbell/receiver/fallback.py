@@ -58,6 +58,8 @@ class Fallback:
         self._redactor = Redactor(vendor)
         plan = vendor.plan()
         self._routes = [SlowRoute(index, entry) for index, entry in enumerate(plan) if isinstance(entry, Route)]
+        # Whether a frame may be an array of events: an empty one is then known, with nothing in it to count.
+        self._arrays = any(slow.array for slow in self._routes)
         self._ignores = [entry for entry in plan if isinstance(entry, Ignore)]
 
     def __call__(self, listener: EventSink, payload: bytes, why: int) -> None:
@@ -104,10 +106,12 @@ class Fallback:
     def _document(self, listener: EventSink, document: Raw | bytes, *, nested: bool = False) -> None:
         """Use one whole JSON document."""
         text = bytes(document).lstrip()
-        if text.startswith(b"[") and not nested and (parts := elements(text)):
-            for part in parts:
-                self._document(listener, part, nested=True)
-            return
+        if text.startswith(b"[") and not nested:
+            parts = elements(text)
+            if parts or (parts is not None and self._arrays):
+                for part in parts:
+                    self._document(listener, part, nested=True)
+                return
         control = self._vendor.control(text)
         if control is not None:
             listener.count_control()

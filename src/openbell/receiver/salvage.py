@@ -8,9 +8,9 @@ not cost its neighbours, and the field to blame is found by trying, not by readi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Raw, UnsetType
@@ -34,6 +34,8 @@ _MISSING: Final = {
     Op.SIDE_BUYER_MAKER: Reason.SIDE_WRONG_TYPE,
     Op.EXPECT: Reason.UNKNOWN_MESSAGE,
     Op.KEEP_IF: Reason.UNKNOWN_MESSAGE,
+    Op.BIDS: Reason.WRONG_SHAPE,
+    Op.ASKS: Reason.WRONG_SHAPE,
 }
 _WRONG_TYPE: Final = {
     **_MISSING,
@@ -66,6 +68,8 @@ class _Member:
     required: bool
     nullable: bool
     default: Any
+    levels: tuple[tuple[Op, _Member], ...] = ()
+    level_probe: msgspec.json.Decoder[Any] | None = None
 
     def decode(self, raw: Raw | UnsetType) -> Any:
         return self.default if raw is UNSET else self.decoder.decode(raw)
@@ -86,10 +90,16 @@ class SlowRoute:
         self.index = index
         self.route = route
         expected = {route.frame_expect[0]} if route.frame_expect else set()
-        self._frame_members = _members(route.frame, expected)
-        self._frame_probe = _probe(route.frame, expected | ({route.path} if route.path else set()))
+        # Such a frame is given to us element by element.
+        self.array = get_origin(route.frame) is list
+        frame = route.event if self.array else route.frame
+        self._frame_members = _members(frame, expected)
+        self._frame_probe = _probe(frame, expected | ({route.path} if route.path else set()))
         self._event = msgspec.json.Decoder(route.event, strict=False)
         self._members = _members(route.event, {field.source for field in route.fields})
+        for field in route.fields:
+            if field.op in (Op.BIDS, Op.ASKS):
+                self._members[field.source] = _with_levels(self._members[field.source], route.event, field)
         self._event_probe = _probe(route.event, set(self._members))
         self._discriminators = [field for field in route.fields if field.op is Op.EXPECT]
 
@@ -176,7 +186,7 @@ class SlowRoute:
         probe = self._probed(event)
         if probe is not None:
             for field in self.route.fields:
-                reason = _fault(field, self._members[field.source], getattr(probe, field.source))
+                reason = _fault(field.op, self._members[field.source], getattr(probe, field.source))
                 if reason is not None:
                     return reason
         return Reason.NOT_UTF8 if isinstance(error, UnicodeDecodeError) else Reason.WRONG_SHAPE
@@ -190,25 +200,55 @@ def elements(array: Raw | bytes) -> list[Raw | bytes] | None:
         return None
 
 
-def _fault(field: Field, member: _Member, raw: Raw | UnsetType) -> Reason | None:
+def _fault(op: Op, member: _Member, raw: Raw | UnsetType) -> Reason | None:
     if raw is UNSET:
-        return _MISSING[field.op] if member.required else None
+        return _MISSING[op] if member.required else None
     text = bytes(raw).strip()
     if text == b"null":
-        return None if member.nullable else _MISSING[field.op]
+        return None if member.nullable else _MISSING[op]
+    if member.level_probe is not None:
+        return _book_fault(member, text)
     try:
         member.decoder.decode(text)
     except UnicodeDecodeError:
         return Reason.NOT_UTF8
     except UNDECODABLE:
         number = _NUMBER.fullmatch(text)
-        if number is not None and (reason := _NOT_FINITE.get(field.op)) is not None:
+        if number is not None and (reason := _NOT_FINITE.get(op)) is not None:
             # A decimal number that no float can hold.
             return reason
-        if number is not None and (reason := _OUT_OF_RANGE.get(field.op)) is not None and not number[2]:
+        if number is not None and (reason := _OUT_OF_RANGE.get(op)) is not None and not number[2]:
             return reason
-        return _WRONG_TYPE[field.op]
+        return _WRONG_TYPE[op]
     return None
+
+
+def _book_fault(member: _Member, text: bytes) -> Reason | None:
+    """Find the first value of the first level that cannot be decoded."""
+    levels = elements(text)
+    if levels is None:
+        return Reason.WRONG_SHAPE
+    assert member.level_probe is not None
+    for level in levels:
+        try:
+            probe = member.level_probe.decode(level)
+        except UNDECODABLE:
+            return Reason.WRONG_SHAPE
+        for op, value in member.levels:
+            if (reason := _fault(op, value, getattr(probe, value.name))) is not None:
+                return reason
+    return None
+
+
+def _with_levels(member: _Member, event: type[msgspec.Struct], field: Field) -> _Member:
+    """Return a member that is one side of a book, with what its levels hold."""
+    (declared,) = (info.type for info in msgspec.structs.fields(event) if info.name == field.source)
+    (side,) = (each for each in (declared, *get_args(declared)) if get_origin(each) is list)
+    (level,) = get_args(side)
+    found = _members(level, set(field.level))
+    price, size = field.level
+    values = ((Op.PRICE, found[price]), (Op.SIZE, found[size]))
+    return replace(member, levels=values, level_probe=_probe(level, set(field.level)))
 
 
 def _members(kind: type[msgspec.Struct], names: set[str]) -> dict[str, _Member]:

@@ -8,6 +8,9 @@ generously here:
 - ``tick_time`` is documented as milliseconds and shown with ten digits: the unit goes by magnitude.
 - An error may carry ``cmd_id`` 0, and codes beyond the documented ones: any ``ret`` other than 200 is an error.
 - ``seq`` is not documented to be contiguous; it is passed on and proves nothing.
+- An order book push carries the whole visible book, best level first; an empty side means that there is none (the
+  price is at its daily limit). Forex and metals come without volumes.
+- Whether gateways join documents by newlines in one frame is not documented; if one does, each is read by itself.
 
 The token travels in the address's query and nowhere else.
 """
@@ -33,6 +36,7 @@ from openbell.vendors.plan import Field, Ignore, Op, Route
 
 HEARTBEAT: Final = 22000
 HEARTBEAT_ACK: Final = 22001
+SUBSCRIBE_BOOKS: Final = 22002
 BOOK_ACK: Final = 22003
 SUBSCRIBE_TRADES: Final = 22004
 SUBSCRIBE_ACK: Final = 22005
@@ -40,6 +44,13 @@ CANCEL_ACK: Final = 22007
 TRADE: Final = 22998
 BOOK: Final = 22999
 OK: Final = 200
+
+STREAMS: Final = ("trade", "book")
+
+# Levels that a book has at most, by market.
+_DEPTHS: Final = {".HK": 10, ".SH": 5, ".SZ": 5, ".US": 1}
+_CRYPTO_DEPTH: Final = 5
+_OTHER_DEPTH: Final = 1
 
 _URLS: Final = {
     "stock": "wss://quote.alltick.co/quote-stock-b-ws-api",
@@ -66,6 +77,30 @@ class TradePush(Struct, gc=False):
     data: Trade
 
 
+class Level(Struct, gc=False):
+    """One level of one side of a book."""
+
+    price: float
+    volume: float | None = None
+
+
+class Book(Struct, gc=False):
+    """The ``data`` of an order book push."""
+
+    code: str
+    bids: list[Level] | None = None
+    asks: list[Level] | None = None
+    seq: int = 0
+    tick_time: int = 0
+
+
+class BookPush(Struct, gc=False):
+    """Push 22999."""
+
+    cmd_id: int
+    data: Book
+
+
 class _Answer(Struct):
     """Whatever else the vendor sends: all optional, because an error may lack any of it."""
 
@@ -79,8 +114,13 @@ class _Code(Struct):
     code: str
 
 
+class _BookCode(Struct):
+    code: str
+    depth_level: int
+
+
 class _SymbolList(Struct, omit_defaults=True):
-    symbol_list: list[_Code] = []
+    symbol_list: list[_Code] | list[_BookCode] = []
 
 
 class _Request(Struct):
@@ -109,6 +149,23 @@ _TRADES = Route(
     marker=b'"cmd_id":22998',
     frame_expect=("cmd_id", TRADE),
 )
+_BOOKS = Route(
+    name="book",
+    kind=Kind.LEVEL,
+    frame=BookPush,
+    event=Book,
+    path="data",
+    many=False,
+    fields=(
+        Field("code", Op.SYMBOL),
+        Field("bids", Op.BIDS, level=("price", "volume")),
+        Field("asks", Op.ASKS, level=("price", "volume")),
+        Field("seq", Op.SEQUENCE),
+        Field("tick_time", Op.TIME),
+    ),
+    marker=b'"cmd_id":22999',
+    frame_expect=("cmd_id", BOOK),
+)
 
 
 class AllTick(Vendor):
@@ -116,14 +173,15 @@ class AllTick(Vendor):
 
     Notes
     -----
-    A subscription replaces the one before it, so all symbols go into one message. Above the plan's number of codes
+    A subscription replaces the one before it of its kind, so all symbols go into one message a kind, and nothing is
+    ever cancelled: what is not wanted any more goes with its connection. Above the plan's number of codes
     the vendor takes the first ones and says nothing about the others.
     """
 
     name: ClassVar[str] = "alltick"
     public_paths = frozenset(urlsplit(url).path for url in _URLS.values())
-    # Two requests on a connection must be a second apart.
-    pause_between_messages_s = 1.0
+    # Two requests on a connection must be a second apart when they arrive: some way more when they leave.
+    pause_between_messages_s = 1.2
     # The vendor closes a connection that was silent for 30 s.
     heartbeat_interval_s = 10.0
 
@@ -135,8 +193,9 @@ class AllTick(Vendor):
                 f'source.market: alltick has no market {market!r}; write "stock" (A-shares, Hong Kong, US) or "fx" '
                 "(forex, metals, crypto)"
             )
-        if source.streams != ("trade",):
-            raise ConfigError('source.streams: alltick gives "trade" alone; leave the key out')
+        for stream in source.streams:
+            if stream not in STREAMS:
+                raise ConfigError(f'source.streams: alltick has no {stream!r}; there are "trade" and "book"')
         if source.max_streams is not None and len(source.symbols) > source.max_streams:
             raise ConfigError(
                 f"source.symbols: {len(source.symbols)} symbols on a connection, and max_streams allows "
@@ -151,20 +210,28 @@ class AllTick(Vendor):
         # Paid plans may reconnect every 3 s, the free one every 10 s: too early and the vendor drops the newcomer.
         asked = source.min_reconnect_s
         self.min_reconnect_s = 3.0 if asked is None else asked if source.local else max(3.0, asked)
-        # The vendor drops whoever connects within 3 s of another connection of the same token.
-        self.connection_spacing_s = 0.0 if source.local else 3.0
+        # Requests of the connections of one token must be 3 s apart, and connecting counts as one: the next connection
+        # waits for the last subscription of this one.
+        spacing = 3.0 + self.pause_between_messages_s * (len(source.streams) - 1)
+        self.connection_spacing_s = 0.0 if source.local else spacing
         self._base = source.url or _URLS[market]
         self._sequence = 0
         self._answers = msgspec.json.Decoder(_Answer, strict=False)
 
     def plan(self) -> tuple[Route | Ignore, ...]:
-        """Return the trade route (also as a relay may print it, with a space) and the order books to ignore."""
-        return (
-            _TRADES,
-            replace(_TRADES, name="trade, spaced", marker=b'"cmd_id": 22998'),
-            Ignore(b'"cmd_id":22999', Reason.IGNORED_DEPTH),
-            Ignore(b'"cmd_id": 22999', Reason.IGNORED_DEPTH),
-        )
+        """Return the routes of what is asked for (also as a relay may print it, with a space); the rest is ignored."""
+        asked: list[Route | Ignore] = []
+        others: list[Route | Ignore] = []
+        for stream, route, reason in (
+            ("trade", _TRADES, Reason.IGNORED_UNSUBSCRIBED),
+            ("book", _BOOKS, Reason.IGNORED_DEPTH),
+        ):
+            spaced = route.marker.replace(b":", b": ")
+            if stream in self.source.streams:
+                asked += [route, replace(route, name=f"{route.name}, spaced", marker=spaced)]
+            else:
+                others += [Ignore(route.marker, reason), Ignore(spaced, reason)]
+        return (*asked, *others)
 
     def url(self) -> Secret:
         """Return the address with the token in its query, as the vendor wants it."""
@@ -179,8 +246,14 @@ class AllTick(Vendor):
         return self._token
 
     def subscribe(self, symbols: Sequence[str]) -> list[bytes]:
-        """Return the one message that subscribes to the trades of all `symbols`."""
-        return [self._request(SUBSCRIBE_TRADES, _SymbolList([_Code(symbol) for symbol in symbols]))]
+        """Return a message for each kind of stream that subscribes to all `symbols`."""
+        messages = []
+        if "trade" in self.source.streams:
+            messages.append(self._request(SUBSCRIBE_TRADES, _SymbolList([_Code(symbol) for symbol in symbols])))
+        if "book" in self.source.streams:
+            books = [_BookCode(symbol, _depth(symbol)) for symbol in symbols]
+            messages.append(self._request(SUBSCRIBE_BOOKS, _SymbolList(books)))
+        return messages
 
     def heartbeat(self) -> bytes:
         """Return the next heartbeat."""
@@ -207,3 +280,11 @@ class AllTick(Vendor):
         # At most 64 characters; the vendor's support asks for it.
         trace = f"openbell-{uuid.uuid4().hex}"
         return msgspec.json.encode(_Request(command, self._sequence, trace, data))
+
+
+def _depth(symbol: str) -> int:
+    """Return the most levels that the book of `symbol` has: by its exchange, or as a crypto pair."""
+    for suffix, depth in _DEPTHS.items():
+        if symbol.endswith(suffix):
+            return depth
+    return _CRYPTO_DEPTH if symbol.endswith("USDT") else _OTHER_DEPTH

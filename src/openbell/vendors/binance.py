@@ -9,6 +9,9 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-
   ``bookTicker`` has neither.
 - Old spot captures carry order ids in a trade's ``a`` and ``b``, where a ``bookTicker`` has prices: every stream has
   a Struct of its own.
+- ``miniTicker`` is a summary of the last 24 hours, whose volume is a total: it becomes a TICKER record, which sets
+  columns instead of adding to them. All symbols come in one array a second as ``!miniTicker@arr``, and only those
+  that changed.
 - Futures trades whose ``X`` is not ``MARKET`` (insurance fund, auto-deleveraging) make no market price, and may have
   price 0.
 """
@@ -16,6 +19,7 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -37,6 +41,7 @@ _SPOT: Final = "wss://stream.binance.com:9443"
 # Since April 2026 futures streams are served by category, and a connection of one category never gets the other's.
 _USDM_PUBLIC: Final = "wss://fstream.binance.com/public"
 _USDM_MARKET: Final = "wss://fstream.binance.com/market"
+_USDM_MARKET_STREAMS: Final = frozenset({"aggTrade", "miniTicker"})
 
 
 class Trade(Struct, gc=False):
@@ -77,6 +82,18 @@ class BookTicker(Struct, gc=False):
     event: str = field(name="e", default="bookTicker")
 
 
+class MiniTicker(Struct, gc=False):
+    """A ``24hrMiniTicker`` event."""
+
+    event: str = field(name="e")
+    symbol: str = field(name="s")
+    close: float = field(name="c")
+    open: float = field(name="o")
+    volume: float = field(name="v")
+    quote_volume: float = field(name="q")
+    event_time: int = field(name="E", default=0)
+
+
 class CombinedTrade(Struct, gc=False):
     """A ``trade`` event of a combined connection."""
 
@@ -93,6 +110,18 @@ class CombinedBookTicker(Struct, gc=False):
     """A ``bookTicker`` event of a combined connection."""
 
     data: BookTicker
+
+
+class CombinedMiniTicker(Struct, gc=False):
+    """A ``24hrMiniTicker`` event of a combined connection."""
+
+    data: MiniTicker
+
+
+class CombinedMiniTickers(Struct, gc=False):
+    """The ``24hrMiniTicker`` events of all symbols that changed, on a combined connection."""
+
+    data: list[MiniTicker]
 
 
 _TRADE_FIELDS: Final = (
@@ -124,6 +153,15 @@ _BOOK_TICKER_FIELDS: Final = (
     Field("update_id", Op.SEQUENCE),
     Field("transaction_time", Op.TIME),
 )
+_MINI_TICKER_FIELDS: Final = (
+    Field("event", Op.EXPECT, expect="24hrMiniTicker"),
+    Field("symbol", Op.SYMBOL),
+    Field("close", Op.PRICE, target="a"),
+    Field("open", Op.PRICE, target="b"),
+    Field("volume", Op.AMOUNT, target="c"),
+    Field("quote_volume", Op.AMOUNT, target="d"),
+    Field("event_time", Op.TIME),
+)
 
 _COMBINED: Final = {
     "trade": Route("trade", Kind.TRADE, CombinedTrade, Trade, "data", False, _TRADE_FIELDS, b'@trade"'),
@@ -133,6 +171,9 @@ _COMBINED: Final = {
     "bookTicker": Route(
         "bookTicker", Kind.QUOTE, CombinedBookTicker, BookTicker, "data", False, _BOOK_TICKER_FIELDS, b'@bookTicker"'
     ),
+    "miniTicker": Route(
+        "miniTicker", Kind.TICKER, CombinedMiniTicker, MiniTicker, "data", False, _MINI_TICKER_FIELDS, b'@miniTicker"'
+    ),
 }
 _RAW: Final = {
     "trade": Route("trade", Kind.TRADE, Trade, Trade, "", False, _TRADE_FIELDS, b'"e":"trade"'),
@@ -140,7 +181,15 @@ _RAW: Final = {
     "bookTicker": Route(
         "bookTicker", Kind.QUOTE, BookTicker, BookTicker, "", False, _BOOK_TICKER_FIELDS, b'"e":"bookTicker"'
     ),
+    "miniTicker": Route(
+        "miniTicker", Kind.TICKER, MiniTicker, MiniTicker, "", False, _MINI_TICKER_FIELDS, b'"e":"24hrMiniTicker"'
+    ),
 }
+ALL_MINI_TICKERS: Final = "!miniTicker@arr"
+_COMBINED_ARRAY: Final = replace(
+    _COMBINED["miniTicker"], name="miniTickers", frame=CombinedMiniTickers, many=True, marker=b'!miniTicker@arr"'
+)
+_RAW_ARRAY: Final = replace(_RAW["miniTicker"], name="miniTickers", frame=list[MiniTicker], many=True)
 # Spot's bookTicker names no event; it is the only one that begins with "u".
 _RAW_SPOT_BOOK_TICKER: Final = Route(
     "bookTicker, spot", Kind.QUOTE, BookTicker, BookTicker, "", False, _BOOK_TICKER_FIELDS, b'{"u":'
@@ -202,17 +251,28 @@ class Binance(Vendor):
         for stream in source.streams:
             if stream not in _COMBINED and not _is_depth(stream):
                 raise ConfigError(
-                    f'source.streams: {stream!r} is not supported; there are "trade", "aggTrade", "bookTicker" and '
-                    '"depth" (such as "depth@100ms", counted only)'
+                    f'source.streams: {stream!r} is not supported; there are "trade", "aggTrade", "bookTicker", '
+                    '"miniTicker" and "depth" (such as "depth@100ms", counted only)'
                 )
         if {"trade", "aggTrade"} <= set(source.streams):
             raise ConfigError(
                 'source.streams: "trade" and "aggTrade" report the same trades, and the volume would count twice; keep '
                 "one of them"
             )
+        if "miniTicker" in source.streams and {"trade", "aggTrade"} & set(source.streams):
+            raise ConfigError(
+                'source.streams: "miniTicker" states the volume of a whole day, and trades would add to it; keep one '
+                "of them, or give miniTicker a source and a prefix of its own"
+            )
+        self._whole_market = source.open and "miniTicker" in source.streams
+        if not source.symbols and (not self._whole_market or len(source.streams) > 1):
+            raise ConfigError(
+                'source.symbols: binance gives all symbols as streams = ["miniTicker"] alone; for anything else, list '
+                "some"
+            )
         self._base = source.url or self._default_url()
         self._limit = source.max_streams or STREAMS_A_CONNECTION
-        self._check_limit(len({symbol.lower() for symbol in source.symbols}) * len(source.streams))
+        self._check_limit(len(self._names(source.symbols)))
         if source.min_reconnect_s is not None:
             # 300 attempts in 5 minutes are allowed.
             self.min_reconnect_s = source.min_reconnect_s if source.local else max(1.0, source.min_reconnect_s)
@@ -232,7 +292,12 @@ class Binance(Vendor):
         """Return the routes of the streams asked for; other streams are counted as ignored."""
         asked: list[Route | Ignore] = []
         others: list[Route | Ignore] = []
+        if self._whole_market:
+            # First: an array on a raw connection has the marker of one event, too.
+            asked.append(_RAW_ARRAY if self.raw else _COMBINED_ARRAY)
         for stream, route in (_RAW if self.raw else _COMBINED).items():
+            if stream == "miniTicker" and self._whole_market:
+                continue
             if stream in self.source.streams:
                 asked.append(route)
             else:
@@ -256,9 +321,7 @@ class Binance(Vendor):
         ConfigError
             More streams than a connection may have.
         """
-        names = list(
-            dict.fromkeys(f"{symbol.lower()}@{stream}" for symbol in symbols for stream in self.source.streams)
-        )
+        names = self._names(symbols)
         self._check_limit(len(names))
         messages = []
         for start in range(0, len(names), STREAMS_A_MESSAGE):
@@ -291,14 +354,25 @@ class Binance(Vendor):
     def _default_url(self) -> str:
         if self._market == "spot":
             return f"{_SPOT}/stream"
-        if "aggTrade" not in self.source.streams:
+        regular = set(self.source.streams) & _USDM_MARKET_STREAMS
+        if not regular:
             return f"{_USDM_PUBLIC}/stream"
-        if len(self.source.streams) > 1:
+        if regular != set(self.source.streams):
             raise ConfigError(
-                'source.streams: usdm serves "aggTrade" on another address than its other streams, and a source has '
-                'one connection; take "trade" instead, or run a feed for each'
+                f"source.streams: usdm serves {' and '.join(map(repr, sorted(regular)))} on another address than its "
+                'other streams, and a source has one address; take "trade" instead of "aggTrade", or give each a source'
             )
         return f"{_USDM_MARKET}/stream"
+
+    def _names(self, symbols: Sequence[str]) -> list[str]:
+        """Return the names of all streams of `symbols`, each once."""
+        names = dict.fromkeys(
+            f"{symbol.lower()}@{stream}"
+            for symbol in symbols
+            for stream in self.source.streams
+            if not (self._whole_market and stream == "miniTicker")
+        )
+        return [*([ALL_MINI_TICKERS] if self._whole_market else []), *names]
 
     def _check_limit(self, streams: int) -> None:
         if streams > self._limit:
