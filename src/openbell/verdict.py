@@ -104,6 +104,10 @@ class Verdict:
     ----------
     rows, columns : int
         How much was compared.
+    excused : int
+        Rows that were not compared, because they tell a gap; only that they have no trade too many was.
+    missing_trades : int
+        Trades that those rows lack.
     wrong : int
         Values that are not what they must be.
     first : tuple of Difference
@@ -114,6 +118,8 @@ class Verdict:
     columns: int
     wrong: int
     first: tuple[Difference, ...]
+    excused: int = 0
+    missing_trades: int = 0
 
     @property
     def matches(self) -> bool:
@@ -121,7 +127,7 @@ class Verdict:
         return self.wrong == 0
 
 
-def compare(oracle: Oracle, snapshot: Snapshot) -> Verdict:
+def compare(oracle: Oracle, snapshot: Snapshot, *, excuse_gaps: bool = False) -> Verdict:
     """Compare a snapshot with what the oracle states.
 
     Parameters
@@ -129,6 +135,8 @@ def compare(oracle: Oracle, snapshot: Snapshot) -> Verdict:
     oracle : Oracle
     snapshot : Snapshot
         Of a feed that is at rest.
+    excuse_gaps : bool
+        Leave out rows that tell a gap: for a feed that may drop events, and says where. Otherwise a gap is wrong.
 
     Returns
     -------
@@ -156,6 +164,7 @@ def compare(oracle: Oracle, snapshot: Snapshot) -> Verdict:
     if judged != set(snapshot):
         raise ValueError(f"columns that are not judged, or are missing: {sorted(judged ^ set(snapshot))}")
     symbols = snapshot.symbols
+    judging = snapshot["gaps"] == 0 if excuse_gaps else np.ones(len(symbols), dtype=np.bool_)
     missing = [Difference(symbol, "row", "a row", "none") for symbol in oracle.rows.keys() - set(symbols)]
     differences = list(missing)
     if snapshot.undone:
@@ -164,13 +173,26 @@ def compare(oracle: Oracle, snapshot: Snapshot) -> Verdict:
     for name in stated:
         found = snapshot[name]
         expected = _expected(oracle, symbols, name, found.dtype)
-        differences += _different(symbols, name, expected, found, _equal(name, expected, found))
+        differences += _different(symbols, name, expected, found, _equal(name, expected, found) | ~judging)
     for name, rule in rules.items():
         found = snapshot[name]
         right = {"zero": found == 0, "nan": np.isnan(found), "if touched": (found > 0) == touched}[rule]
-        differences += _different(symbols, name, np.full(len(symbols), _WORDS[rule]), found, right)
+        differences += _different(symbols, name, np.full(len(symbols), _WORDS[rule]), found, right | ~judging)
+    lacking = _expected(oracle, symbols, "trades", snapshot["trades"].dtype) - snapshot["trades"]
+    # A gap explains what is missing, and nothing that is there too often.
+    differences += _different(
+        symbols, "trades", lacking + snapshot["trades"], snapshot["trades"], (lacking >= 0) | judging
+    )
     differences.sort(key=lambda difference: difference.symbol)
-    return Verdict(len(symbols) + len(missing), len(judged), len(differences), tuple(differences[:SHOWN]))
+    excused = len(symbols) - int(np.count_nonzero(judging))
+    return Verdict(
+        rows=len(symbols) + len(missing) - excused,
+        columns=len(judged),
+        wrong=len(differences),
+        first=tuple(differences[:SHOWN]),
+        excused=excused,
+        missing_trades=int(lacking[~judging].sum()),
+    )
 
 
 _RULES = {

@@ -20,20 +20,10 @@ from openbell.market import Market
 from openbell.memory.locks import RoleLock
 
 KEYS = [
-    *(
-        "universe",
-        "symbols",
-        "connections",
-        "receivers",
-        "sent",
-        "received",
-        "applied",
-        "invalid",
-        "ignored",
-        "lost",
-        "snapshot_matches",
-    ),
-    *("seconds", "ticks_per_second", "receive_to_snapshot_ns", "ok"),
+    *("universe", "symbols", "connections", "receivers", "workers", "overflow", "sent", "received", "applied"),
+    *("invalid", "ignored", "conflated", "dropped", "lost", "unaccounted", "rows_with_gaps", "snapshot_matches"),
+    *("seconds", "ticks_per_second", "receive_to_snapshot_ns", "paused_seconds", "peak_backlog", "peak_waiting"),
+    *("peak_rss_mb", "ok"),
 ]
 
 
@@ -97,6 +87,23 @@ def test_many_connections_receivers_and_workers_come_to_the_same(
     result = play("--seconds", "0.3", "--symbols", "2000", *many)
     assert (result["connections"], result["receivers"]) == (connections, receivers)
     assert result["sent"] == result["applied"] > 2000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "universe"),
+    [
+        (("--universe", "hk", "--books", "--connections", "4", "--receivers", "2"), "hk"),
+        (("--universe", "us", "--dialect", "ticks", "--frame-ticks", "100", "--connections", "4"), "us"),
+        (("--dialect", "binance", "--books", "--connections", "2"), "crypto"),
+        (("--universe", "hk", "--profile", "open", "--scale", "0.5"), "hk"),
+    ],
+    ids=["order books", "batches of a whole market", "binance", "opening"],
+)
+def test_every_market_is_taken_whole_in_every_dialect(arguments: tuple[str, ...], universe: str) -> None:
+    result = play("--seconds", "0.3", *arguments)
+    assert (result["universe"], result["ok"]) == (universe, True)
+    assert result["sent"] == result["applied"] > 1000
+    assert set(result["peak_rss_mb"]) >= {"receiver-0", "worker-0"}
 
 
 def capture_of(path: Path, messages: int) -> Path:

@@ -144,6 +144,26 @@ def test_a_row_that_nothing_was_sent_to_must_be_empty() -> None:
     assert verdict.wrong == len(EXACT) + len(SUMS) + 2
 
 
+def test_a_row_that_tells_a_gap_is_left_out_where_gaps_are_excused_and_wrong_elsewhere() -> None:
+    stated = {"A": TRADED, "B": TRADED, "C": EMPTY}
+    lacking: dict[str, dict[str, float]] = {"gaps": {"A": 2}, "trades": {"A": 12}, "last": {"A": 1.0}}
+    oracle, snapshot = Oracle(COUNTS, stated), snapshot_of(stated, changed=lacking)
+    assert compare(oracle, snapshot).wrong == 3
+    verdict = compare(oracle, snapshot, excuse_gaps=True)
+    assert verdict.matches
+    assert (verdict.rows, verdict.excused, verdict.missing_trades) == (2, 1, 5)
+
+
+def test_a_gap_excuses_neither_other_rows_nor_a_trade_too_many() -> None:
+    stated = {"A": TRADED, "B": TRADED}
+    for column, symbol, value in (("last", "B", 1.0), ("trades", "B", 16), ("trades", "A", 18)):
+        changed = {"gaps": {"A": 1.0}, column: {symbol: value}}
+        verdict = compare(Oracle(COUNTS, stated), snapshot_of(stated, changed=changed), excuse_gaps=True)
+        assert [(each.symbol, each.column) for each in verdict.first] == [(symbol, column)]
+    missing = compare(Oracle(COUNTS, {**stated, "C": TRADED}), snapshot_of(stated), excuse_gaps=True)
+    assert [str(each) for each in missing.first] == ["C row: expected a row, found none"]
+
+
 def test_a_row_left_in_the_middle_of_an_update_is_a_difference() -> None:
     verdict = compare(Oracle(COUNTS, {"A": TRADED}), snapshot_of({"A": TRADED}, undone=1))
     assert verdict.wrong == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from openbell.cli import main
+from openbell.config import Overflow
 from openbell.demo import Result
 from openbell.monitor.control import FeedState
 from openbell.monitor.histogram import Histogram
@@ -62,16 +63,26 @@ def test_it_is_ok_if_everything_is_accounted_for_and_the_snapshot_matches() -> N
         "symbols": 3,
         "connections": 0,
         "receivers": 0,
+        "workers": 0,
+        "overflow": "block",
         "sent": 100,
         "received": 100,
         "applied": 90,
         "invalid": 4,
         "ignored": 6,
+        "conflated": 0,
+        "dropped": 0,
         "lost": 0,
+        "unaccounted": 0,
+        "rows_with_gaps": 0,
         "snapshot_matches": True,
         "seconds": 2.0,
         "ticks_per_second": 45,
         "receive_to_snapshot_ns": None,
+        "paused_seconds": 0.0,
+        "peak_backlog": 0,
+        "peak_waiting": 0,
+        "peak_rss_mb": {},
         "ok": True,
     }
     assert RESULT.lines()[-1] == "OK"
@@ -82,6 +93,54 @@ def test_one_event_too_few_or_too_many_is_a_failure(count: int, lost: int) -> No
     result = applied(count)
     assert (result.lost, result.ok) == (lost, False)
     assert result.lines()[-2:] == [f"lost: {lost}", "NOT OK"]
+
+
+def overloaded(overflow: Overflow, *, conflated: int = 0, dropped: int = 0, **verdict: Any) -> Result:
+    """Return a result in which 90 events were good, and not all of them found room."""
+    status = dataclasses.replace(STATUS, applied=60, conflated=conflated, dropped=dropped, lost=dropped)
+    return dataclasses.replace(
+        RESULT, status=status, overflow=overflow, verdict=dataclasses.replace(RIGHT, **verdict)
+    )
+
+
+def test_what_was_merged_is_in_the_snapshot_and_not_lost() -> None:
+    result = overloaded("conflate", conflated=30)
+    assert (result.lost, result.unaccounted, result.ok) == (0, 0, True)
+    assert result.to_json()["conflated"] == 30
+    # Merged is merged: every row must be right.
+    assert not overloaded("conflate", conflated=30, wrong=1).ok
+    assert not overloaded("conflate", conflated=29).ok
+    assert not overloaded("conflate", conflated=31).ok
+
+
+def test_what_was_dropped_by_policy_is_lost_counted_and_told() -> None:
+    result = overloaded("drop", dropped=30, rows=1, excused=2, missing_trades=30)
+    assert (result.lost, result.unaccounted, result.ok) == (30, 0, True)
+    assert (result.to_json()["dropped"], result.to_json()["rows_with_gaps"]) == (30, 2)
+    assert "lost: 30, of which 0 nobody has counted" in result.lines()
+    assert any("2 rows tell a gap and are not compared; they lack 30 trades" in line for line in result.lines())
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        overloaded("drop", dropped=29, excused=2),
+        overloaded("drop", dropped=31, excused=2),
+        overloaded("drop", dropped=30, excused=0),
+        overloaded("drop", dropped=30, excused=2, missing_trades=31),
+        overloaded("drop", dropped=30, excused=2, wrong=1),
+        overloaded("block", dropped=30, excused=2),
+        overloaded("conflate", dropped=30, excused=2),
+    ],
+    ids=["one uncounted", "one too many", "untold", "more missing", "wrong elsewhere", "block", "conflate"],
+)
+def test_dropping_excuses_nothing_else(result: Result) -> None:
+    assert not result.ok
+
+
+def test_peaks_of_memory_are_shown() -> None:
+    result = dataclasses.replace(RESULT, peak_rss_mb={"receiver-0": 38.7, "worker-0": 18.9})
+    assert "peak memory: receiver-0 38.7 MB, worker-0 18.9 MB" in result.lines()
 
 
 def test_a_demonstration_of_nothing_proves_nothing() -> None:

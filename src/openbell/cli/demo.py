@@ -1,18 +1,44 @@
 """``openbell demo``: see it work, and see it judged."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from openbell.cli.exits import FAILED, INTERRUPTED, OK
 from openbell.cli.output import Output, json_option
 
+if TYPE_CHECKING:
+    from openbell.config import Overflow
+
 
 @click.command(
     short_help="Show it all working, with a verdict.",
-    epilog="Example: openbell demo --seconds 10 --connections 4 --workers 4",
+    epilog="Example: openbell demo --universe us --dialect ticks --frame-ticks 100 --connections 4 --workers 4",
 )
-@click.option("--universe", type=click.Choice(["cn"]), default="cn", show_default=True, help="Market to make up.")
+@click.option(
+    "--universe",
+    type=click.Choice(["cn", "hk", "us", "crypto"]),
+    help="Market to make up.  [default: cn; crypto with --dialect binance]",
+)
+@click.option(
+    "--dialect",
+    type=click.Choice(["alltick", "ticks", "binance"]),
+    help="What the made-up market speaks.  [default: alltick]",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["steady", "open"]),
+    help="--rate all the time, or the opening of the market.  [default: steady]",
+)
+@click.option("--scale", type=click.FloatRange(min=0.001), help="Multiplies all rates.  [default: 1]")
+@click.option("--frame-ticks", type=click.IntRange(1, 1000), help="Events a frame, with --dialect ticks.  [default: 1]")
+@click.option("--books", is_flag=True, help="Half of the events are order books (best bids and offers at Binance).")
+@click.option(
+    "--book-levels", type=click.IntRange(1, 10), help="Levels a side of the order books.  [default: the market's]"
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -25,6 +51,19 @@ from openbell.cli.output import Output, json_option
 @click.option("--receivers", type=click.IntRange(1, 16), default=1, show_default=True, help="Receiver processes.")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes.")
 @click.option(
+    "--slow-worker",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Hold each worker to N records a second, with small rings, to see --overflow.",
+)
+@click.option(
+    "--overflow",
+    type=click.Choice(["block", "conflate", "drop"]),
+    default="block",
+    show_default=True,
+    help="What happens when a ring is full.",
+)
+@click.option(
     "--capture",
     type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
     help="Play this file of recorded messages instead (see `openbell record`).",
@@ -36,17 +75,25 @@ from openbell.cli.output import Output, json_option
     type=click.FloatRange(min=0, min_open=True),
     default=20_000.0,
     show_default=True,
-    help="Trades a second of the made-up market.",
+    help="Events a second of the made-up market.",
 )
 @click.option("--name", help="Name of the feed.  [default: demo-<pid>]")
 @json_option
 def demo(
-    universe: str,
+    universe: str | None,
+    dialect: str | None,
+    profile: str | None,
+    scale: float | None,
+    frame_ticks: int | None,
+    books: bool,
+    book_levels: int | None,
     seconds: float | None,
     seed: int,
     connections: int,
     receivers: int,
     workers: int,
+    slow_worker: int | None,
+    overflow: Overflow,
     capture: Path | None,
     speed: str,
     symbols: int | None,
@@ -57,8 +104,9 @@ def demo(
     """Run an exchange in a box and a whole feed, show it live, and compare the snapshot with the truth.
 
     Ends with a verdict: every event sent is accounted for, and the snapshot equals the simulator's oracle on every
-    row and column. Exit status 0 if so, 1 if not. Ctrl-C ends the market early, with the verdict so far: exit status
-    130 unless that is a bad one; once more aborts.
+    row and column (where --overflow drop has dropped something: on every row that tells no gap). Exit status 0 if so,
+    1 if not. Ctrl-C ends the market early, with the verdict so far: exit status 130 unless that is a bad one; once more
+    aborts.
     """
     from openbell.cli.view import choose_view
     from openbell.demo import Aborted, DemoOptions, run_demo
@@ -69,12 +117,20 @@ def demo(
 
     output = Output(as_json)
     options = DemoOptions(
-        universe=universe,
+        universe=universe or "",
+        dialect=dialect or "",
+        profile=profile or "",
+        scale=scale or 0.0,
+        frame_ticks=frame_ticks or 0,
+        books=books,
+        book_levels=book_levels or 0,
         seconds=seconds,
         seed=seed,
         connections=connections,
         receivers=receivers,
         workers=workers,
+        slow_worker=slow_worker or 0,
+        overflow=overflow,
         capture=capture,
         speed=parse_speed(speed),
         symbols=symbols or 0,

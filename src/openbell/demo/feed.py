@@ -10,6 +10,8 @@ from openbell.demo.options import DemoOptions
 
 _TOKEN = "OPENBELL_DEMO_TOKEN"
 _CAPACITY = 16_384
+_RING, _SMALL_RING = 65_536, 1_024
+_SMALL_BUFFER = 262_144
 
 
 def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
@@ -25,24 +27,33 @@ def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
         Symbols and streams.
     """
     symbols = tuple(lists.symbols)
+    streams = ("trade", "book") if options.books else ("trade",)
     if ready.vendor == "alltick":
         # AllTick takes nobody without a token; the simulator takes any. It travels as a real one would.
         os.environ[_TOKEN] = "any-token-will-do"
-        source = Source(
-            vendor="alltick", url=ready.url, symbols=symbols, token_env=_TOKEN, connections=options.connections
-        )
-    else:
+    elif ready.vendor == "binance":
         streams = tuple(sorted({stream.partition("@")[2] for stream in lists.streams}))
-        source = Source(
-            vendor=ready.vendor,
-            url=ready.url,
-            symbols=symbols,
-            streams=streams,
-            connections=options.connections,
-            # The venue's limit for a connection is not the simulator's, and a relabelled capture may need more.
-            max_streams=len(symbols) * len(streams),
-        )
-    # A hash does not deal symbols out evenly: leave room, or one shard's rows run out before the table is full.
-    capacity = max(_CAPACITY, 2 * len(symbols))
-    feed = Feed(name=options.name, receivers=options.receivers, workers=options.workers, symbols_capacity=capacity)
+    source = Source(
+        vendor=ready.vendor,
+        url=ready.url,
+        symbols=symbols,
+        streams=streams,
+        connections=options.connections,
+        token_env=_TOKEN if ready.vendor == "alltick" else None,
+        # Left to the system it grows to some MB, and one read of that is what a blocked receiver has to keep.
+        receive_buffer_bytes=_SMALL_BUFFER if options.slow_worker else 0,
+        # The venue's limit for a connection is not the simulator's, and a relabelled capture may need more.
+        max_streams=len(symbols) * len(streams) if ready.vendor == "binance" else None,
+    )
+    feed = Feed(
+        name=options.name,
+        receivers=options.receivers,
+        workers=options.workers,
+        # A hash does not deal symbols out evenly: leave room, or one shard's rows run out before the table is full.
+        symbols_capacity=max(_CAPACITY, 2 * len(symbols)),
+        overflow=options.overflow,
+        book_levels=options.kept_levels,
+        worker_rate_limit=options.slow_worker,
+        ring_capacity=_SMALL_RING if options.slow_worker else _RING,
+    )
     return Config(feed=feed, sources=(source,))

@@ -6,10 +6,18 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from openbell.config import Overflow
 from openbell.errors import ConfigError, OpenBellError
 
+if TYPE_CHECKING:
+    from openbell.simulator import SimulatorOptions
+
 DEFAULT_SECONDS = 20.0
+
+_MADE_UP = ("universe", "dialect", "profile", "scale", "frame_ticks", "books", "book_levels")
+"""What is asked of a made-up market alone, where it is not empty or 0."""
 
 
 class DemoError(OpenBellError):
@@ -27,15 +35,30 @@ class DemoOptions:
     Attributes
     ----------
     universe : str
-        The market to make up. Unused with `capture`.
+        The market to make up; empty: the dialect's own. Unused with `capture`, as are the next six.
+    dialect, profile : str
+        See `SimulatorOptions`; empty: its defaults.
+    scale : float
+        Multiplies all rates; 0: 1.
+    frame_ticks : int
+        Events a frame of the dialect ``"ticks"``; 0: 1.
+    books : bool
+        Half of the events are order books.
+    book_levels : int
+        Levels a side, which the snapshot keeps all; 0: as many as the market has.
     seconds : float, optional
         Length of the made-up market, or where to cut a capture; None: 20 s, or the whole capture.
     seed : int
-        Same seed: same trades.
+        Same seed: same events.
     connections : int
         Connections to the simulator; the symbols are dealt out to them.
     receivers, workers : int
         Processes of each role.
+    slow_worker : int
+        Records a second that each worker applies at most; 0: no limit. The rings and the sockets' buffers are small
+        then, so that they fill.
+    overflow : str
+        What happens when a ring is full, as in a configuration.
     capture : Path, optional
         Play this file instead of making a market up.
     speed : float
@@ -43,7 +66,7 @@ class DemoOptions:
     symbols : int
         See `SimulatorOptions.symbols`; 0: the universe's default, or the capture's own symbols.
     rate : float
-        Trades a second of the made-up market.
+        Events a second of the made-up market.
     name : str
         The feed's name; its own for every process, so that two demonstrations can run at once.
 
@@ -53,12 +76,20 @@ class DemoOptions:
         A value makes no sense; the message names it.
     """
 
-    universe: str = "cn"
+    universe: str = ""
+    dialect: str = ""
+    profile: str = ""
+    scale: float = 0.0
+    frame_ticks: int = 0
+    books: bool = False
+    book_levels: int = 0
     seconds: float | None = None
     seed: int = 1
     connections: int = 1
     receivers: int = 1
     workers: int = 2
+    slow_worker: int = 0
+    overflow: Overflow = "block"
     capture: Path | None = None
     speed: float = 1.0
     symbols: int = 0
@@ -67,22 +98,19 @@ class DemoOptions:
 
     def __post_init__(self) -> None:
         # Checked by the simulator's own rules, here, so that a mistake is an error of usage and starts no process.
-        from openbell.simulator import MAX_SYMBOLS, SimulatorOptions
+        from openbell.simulator import UNIVERSES
 
-        SimulatorOptions(
-            universe=self.universe,
-            capture=self.capture,
-            symbols=self.symbols,
-            seed=self.seed,
-            rate=self.rate,
-            speed=self.speed,
-            seconds=self.seconds,
-        )
-        if self.capture is None and self.symbols > MAX_SYMBOLS:
-            raise ConfigError(f"the {self.universe} universe has at most {MAX_SYMBOLS} symbols, not {self.symbols}")
-        if self.capture is None and self.speed != 1.0:
-            raise ConfigError("speed: a made-up market has its own pace; give --rate, or a --capture to speed up")
-
+        made_up = self.made_up()
+        if self.capture is None:
+            market = UNIVERSES[made_up.universe]
+            if self.symbols > market.max_symbols:
+                raise ConfigError(
+                    f"the {market.name} universe has at most {market.max_symbols} symbols, not {self.symbols}"
+                )
+            if self.speed != 1.0:
+                raise ConfigError("speed: a made-up market has its own pace; give --rate, or a --capture to speed up")
+        elif given := [name for name in _MADE_UP if getattr(self, name)]:
+            raise ConfigError(f"{given[0]}: a capture is played as it was recorded; leave the option out")
         if self.capture is not None and self.connections > 1:
             raise ConfigError(
                 "connections: a capture is played over one connection: some of its messages may name no stream, go to "
@@ -94,10 +122,41 @@ class DemoOptions:
                 f"{'is 1' if self.connections == 1 else f'are {self.connections}'}; add --connections {self.receivers}"
             )
 
+    def made_up(self) -> SimulatorOptions:
+        """Return what the simulator is asked for, files and processes aside.
+
+        Raises
+        ------
+        ConfigError
+            It refuses that.
+        """
+        from openbell.simulator import SimulatorOptions
+
+        given = {name: getattr(self, name) for name in _MADE_UP if getattr(self, name)}
+        return SimulatorOptions(
+            capture=self.capture,
+            symbols=self.symbols,
+            seed=self.seed,
+            rate=self.rate,
+            speed=self.speed,
+            seconds=self.length_s,
+            **given,
+        )
+
     @property
     def market(self) -> str:
         """What is played, for people and for the result."""
-        return self.universe if self.capture is None else "capture"
+        return self.made_up().universe if self.capture is None else "capture"
+
+    @property
+    def kept_levels(self) -> int:
+        """Levels of the order book that the feed keeps: all that come."""
+        from openbell.simulator import UNIVERSES
+
+        made_up = self.made_up()
+        if self.capture is not None or not self.books or made_up.dialect != "alltick":
+            return 0
+        return self.book_levels or UNIVERSES[made_up.universe].book_levels
 
     @property
     def length_s(self) -> float | None:
@@ -113,9 +172,12 @@ class DemoOptions:
             "--parent": os.getpid(),
         }
         if self.capture is None:
-            given |= {"--universe": self.universe, "--seed": self.seed, "--rate": self.rate}
+            given |= {"--seed": self.seed, "--rate": self.rate}
+            given |= {f"--{name.replace('_', '-')}": getattr(self, name) for name in _MADE_UP if getattr(self, name)}
         else:
             given |= {"--capture": self.capture, "--speed": "max" if math.isinf(self.speed) else self.speed}
         if self.length_s is not None:
             given["--seconds"] = self.length_s
-        return [text for name, value in given.items() for text in (name, str(value))]
+        return [
+            text for name, value in given.items() for text in ((name,) if value is True else (name, str(value)))
+        ]
