@@ -44,6 +44,10 @@ cdef class DecodeListener(WSListener):
         self._on_count = on_count
         self.frames = 0
 
+    def decode_with(self, decode):
+        """Use another decoder from now on: what comes before the market is none of it."""
+        self._decode = decode
+
     cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
         self.frames += 1
         if frame.payload_size <= COPY_MAX:
