@@ -2,28 +2,93 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 
-BENCHMARKS = {
-    "ceiling": "receiver CPU per tick, socket to ring, against decode-only and raw",
-    "peers": "whole feeds, socket to snapshot, against what people build with the usual libraries",
-}
-
-
-@click.command(
-    epilog="Example: python -m benchmarks ceiling --quick --json. Benchmarks: "
-    + "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
+_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line of stdout."
 )
-@click.argument("name", type=click.Choice(sorted(BENCHMARKS)))
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line of stdout.")
-@click.option("--quick", is_flag=True, help="Fewer and shorter slices: a smoke test, not a measurement.")
-def main(name: str, as_json: bool, quick: bool) -> None:
-    """Run benchmark NAME."""
-    benchmark = importlib.import_module(f"benchmarks.{name}")
-    sys.exit(benchmark.run(as_json=as_json, quick=quick))
+_quick = click.option("--quick", is_flag=True, help="Fewer and shorter slices: a smoke test, not a measurement.")
+
+
+def _command(name: str, short_help: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
+    def add(function: Callable[..., None]) -> click.Command:
+        function = _json(_quick(function))
+        return main.command(name, short_help=short_help, epilog=f"Example: python -m benchmarks {example}")(function)
+
+    return add
+
+
+@click.group(epilog="Example: python -m benchmarks ceiling --quick --json")
+def main() -> None:
+    """Run one of the benchmarks."""
+
+
+@_command("ceiling", "Receiver CPU per tick, socket to ring, against decode-only and raw.", "ceiling --quick --json")
+def ceiling(as_json: bool, quick: bool) -> None:
+    """Measure the receiver's CPU time per tick, from socket to ring, against decode-only and raw."""
+    from benchmarks.ceiling import run
+
+    sys.exit(run(as_json=as_json, quick=quick))
+
+
+@_command("peers", "Whole feeds against what people build with the usual libraries.", "peers --quick --json")
+def peers(as_json: bool, quick: bool) -> None:
+    """Compare whole feeds, socket to snapshot, with what people build with the usual libraries."""
+    from benchmarks.peers import run
+
+    sys.exit(run(as_json=as_json, quick=quick))
+
+
+@_command("burst", "A market's opening through the whole pipeline.", "burst --profile us --frame-ticks 100 --json")
+@click.option(
+    "--profile", type=click.Choice(["cn", "hk", "us"]), default="cn", show_default=True, help="Whose opening it is."
+)
+@click.option(
+    "--scale", type=click.FloatRange(0.001, 100), default=1.0, show_default=True, help="Multiplies the number of events."
+)
+@click.option("--frame-ticks", type=click.IntRange(1, 1000), default=1, show_default=True, help="Events a frame.")
+@click.option(
+    "--overflow",
+    type=click.Choice(["block", "conflate", "drop"]),
+    default="block",
+    show_default=True,
+    help="What happens when a ring is full.",
+)
+@click.option("--seconds", type=click.FloatRange(1, 60), help="Length of the market.  [default: 10; quick: 2]")
+@click.option("--find-limit", is_flag=True, help="Search the highest scale that is sustained.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the latencies into this .svg or .png file."
+)
+def burst(
+    profile: str,
+    scale: float,
+    frame_ticks: int,
+    overflow: str,
+    seconds: float | None,
+    find_limit: bool,
+    plot: Path | None,
+    as_json: bool,
+    quick: bool,
+) -> None:
+    """Send a market's opening through the whole pipeline, and time it from the intended send times.
+
+    Exit status 0 if nothing was lost, the market sent all that its profile says and kept to its times.
+    """
+    from benchmarks.burst import BurstOptions, run
+
+    options = BurstOptions(
+        profile=profile,
+        scale=scale,
+        frame_ticks=frame_ticks,
+        overflow=overflow,
+        seconds=seconds or (2.0 if quick else 10.0),
+        repeats=1 if quick else 5,
+    )
+    sys.exit(run(options, as_json=as_json, find_limit=find_limit, plot=plot))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.peers.cpu import BenchmarkError, cpu_ns
+from benchmarks.processes import BenchmarkError, cpu_ns
 
 ROOT = Path(__file__).resolve().parents[2]
 

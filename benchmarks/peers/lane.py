@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import openbell
-from benchmarks.peers.cpu import BenchmarkError, cpu_ns
+from benchmarks.processes import BenchmarkError, cpu_ns
 from benchmarks.peers.frames import REPORT, Oracle, Pool, Rows
 from benchmarks.peers.generator_process import GeneratorProcess
 from benchmarks.peers.stacks import OURS, Stack

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.generator import TICKS_A_FRAME
 from benchmarks.peers import report
-from benchmarks.peers.cpu import BenchmarkError
+from benchmarks.processes import BenchmarkError
 from benchmarks.peers.frames import Oracle, Pool
 from benchmarks.peers.generator_process import GeneratorProcess
 from benchmarks.peers.lane import Lane

@@ -116,6 +116,10 @@ class Histogram:
                 return max(self.minimum, min(self.maximum, core.bounds(index)[1]))
         return self.maximum
 
+    def nonempty(self) -> list[tuple[int, int, int]]:
+        """Return ``(low, high, count)`` of each bucket that counted something, in ns and in order."""
+        return [(*core.bounds(index), count) for index, count in enumerate(self.buckets) if count]
+
     @property
     def mean(self) -> float:
         """The average in ns; 0 if nothing was counted. A latency is better told by its percentiles."""

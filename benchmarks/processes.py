@@ -1,4 +1,4 @@
-"""The CPU time of other processes, exact to the ns, all their threads and the kernel's work for them included."""
+"""The CPU time of other processes, exact to the ns, with all their threads and the kernel's work for them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,126 @@
+"""The first flush alone: how long until all of it is in the snapshot, and how long until it is only decoded.
+
+Both get the same frames, from simulators with the same seed, and both times begin at the flush's intended moment. They
+take turns; the machine's speed changes from turn to turn, so that each pair has a ratio of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.burst.options import FLUSH_S, BurstOptions
+from benchmarks.processes import BenchmarkError
+from openbell.demo import Aborted, DemoOptions, View, run_demo
+from openbell.demo.exchange import Event, Exchange, read_lists
+from openbell.demo.feed import configure
+from openbell.signals import StopSignals
+
+ROOT = Path(__file__).resolve().parents[2]
+_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Medians over the pairs.
+
+    Attributes
+    ----------
+    feed_ns, decode_only_ns : int
+        From the flush's intended moment to the last event in the snapshot; to the last frame decoded.
+    ratio : float
+        Of each pair.
+    events : int
+        The flush.
+    """
+
+    feed_ns: int
+    decode_only_ns: int
+    ratio: float
+    events: int
+
+
+def measure(options: BurstOptions, signals: StopSignals, progress: Callable[[str], None]) -> Drain:
+    """Time `options.repeats` pairs.
+
+    Raises
+    ------
+    BenchmarkError
+        Something was lost.
+    OpenBellError
+        A feed or a simulator could not run.
+    Aborted
+        A stop signal came.
+    """
+    pairs: list[tuple[int, int]] = []
+    events = 0
+    for number in range(options.repeats):
+        progress(f"first flush: pair {number + 1} of {options.repeats}")
+        market = options.market(FLUSH_S, number)
+        # Turn about, so that none always comes second.
+        if number % 2:
+            decoded_ns = decode_only_ns(market, signals)
+            feed_ns, events = _feed_ns(market, signals)
+        else:
+            feed_ns, events = _feed_ns(market, signals)
+            decoded_ns = decode_only_ns(market, signals)
+        pairs.append((feed_ns, decoded_ns))
+    return Drain(
+        round(statistics.median(feed for feed, _ in pairs)),
+        round(statistics.median(decoded for _, decoded in pairs)),
+        round(statistics.median(feed / decoded for feed, decoded in pairs), 3),
+        events,
+    )
+
+
+def _feed_ns(market: DemoOptions, signals: StopSignals) -> tuple[int, int]:
+    with tempfile.NamedTemporaryFile(prefix="openbell-burst-", suffix=".log") as log:
+        result = run_demo(market, View(), signals, log)
+    if not result.ok:
+        raise BenchmarkError("; ".join(("the first flush did not come through whole", *result.lines())))
+    return result.status.last_batch_ns - result.start_ns, result.sent
+
+
+def decode_only_ns(market: DemoOptions, signals: StopSignals) -> int:
+    """Return how long it took until all of a market was decoded, from the moment it was intended to begin, in ns."""
+    with tempfile.TemporaryDirectory(prefix="openbell-burst-") as scratch, Path(scratch, "log").open("w+b") as log:
+        lists, config = Path(scratch, "lists.json"), Path(scratch, "config.json")
+        with Exchange(market.simulator_arguments(Path(scratch, "oracle.json"), lists), log) as exchange:
+            heard = _heard(exchange, signals)
+            config.write_bytes(configure(market, _next(heard, "ready"), read_lists(lists)).to_json())
+            client = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.burst.decode_only", str(config)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+            )
+            try:
+                start_ns = _next(heard, "started").start_ns
+                _next(heard, "done")
+                said, _ = client.communicate("everything is sent\n", timeout=_TIMEOUT_S)
+            finally:
+                client.kill()
+                client.wait()
+    if not said:
+        raise BenchmarkError(f"the client that only decodes ended with status {client.returncode}; see its output")
+    return int(json.loads(said)["last_ns"]) - start_ns
+
+
+def _next(heard: Iterator[Event], name: str) -> Event:
+    return next(event for event in heard if event.event == name)
+
+
+def _heard(exchange: Exchange, signals: StopSignals) -> Iterator[Event]:
+    while True:
+        select.select([exchange, signals], [], [])
+        if signals.requested:
+            raise Aborted
+        yield from exchange.events()
