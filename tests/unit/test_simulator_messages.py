@@ -12,7 +12,7 @@ from openbell.errors import ConfigError, OpenBellError
 from openbell.simulator import SimulatorError, SimulatorOptions, parse_speed
 from openbell.simulator.alltick import AllTickDialect
 from openbell.simulator.binance import BinanceDialect
-from openbell.simulator.events import Kind, Message, Quote, Trade, nanoseconds
+from openbell.simulator.events import Book, Kind, Message, Quote, Ticker, Trade, nanoseconds
 from openbell.simulator.oracle import EMPTY_ROW, MessageOracle, write_oracle
 
 TRADE = {
@@ -42,6 +42,53 @@ def trade(
 def quote(bid: str = "1", bid_size: str = "2", ask: str = "3", ask_size: str = "4") -> Message:
     event = Quote("A", bid, bid_size, ask, ask_size, 0, 7)
     return Message(b"", False, "a@bookTicker", "A", Kind.QUOTE, event)
+
+
+def book(bids: list[tuple[str, str | None]], asks: list[tuple[str, str | None]]) -> Message:
+    return Message(b"", False, "book:A", "A", Kind.BOOK, Book("A", bids, asks, 5, 9))
+
+
+def ticker(price: str = "10.5", reference: str = "10", volume: str = "7", turnover: str = "70.5") -> Message:
+    event = Ticker("A", price, reference, volume, turnover, 5)
+    return Message(b"", False, "a@miniTicker", "A", Kind.TICKER, event)
+
+
+def test_a_captured_book_replaces_the_one_before_and_an_empty_side_is_none() -> None:
+    payload = (
+        b'{"cmd_id":22999,"data":{"code":"1.HK","seq":"4","tick_time":"1605509068","bids":[],'
+        b'"asks":[{"price":"9.12","volume":"100"},{"price":"9.13"}]}}'
+    )
+    message = AllTickDialect().parse(payload)
+    assert (message.key, message.kind) == ("book:1.HK", Kind.BOOK)
+    assert message.event == Book("1.HK", [], [("9.12", "100"), ("9.13", None)], 1605509068, 4)
+    oracle = MessageOracle()
+    oracle.apply(book([("1", "2"), ("0.5", "3")], [("2", "4")]))
+    oracle.apply(message)
+    oracle.apply(book([("1.5", "2")], []))
+    row = oracle.rows()["A"]
+    assert (row["bid"], row["bid_size"], row["book_bid_1"], row["book_bid_size_1"]) == (1.5, 2.0, 1.5, 2.0)
+    for absent in ("ask", "book_ask_1", "book_bid_2", "book_bid_10"):
+        assert math.isnan(row[absent])
+    assert (row["ask_size"], row["book_ask_size_1"], row["book_bid_size_2"]) == (0.0, 0.0, 0.0)
+    assert (row["quote_exchange_ns"], row["quote_sequence"]) == (5_000_000_000, 9)
+    other = oracle.rows()["1.HK"]
+    assert (other["ask"], other["book_ask_2"], other["book_ask_size_2"]) == (9.12, 9.13, 0.0)
+    assert (oracle.counts.sent, oracle.counts.books) == (3, 3)
+
+
+def test_a_captured_mini_ticker_assigns_and_adds_nothing() -> None:
+    data = {"e": "24hrMiniTicker", "E": 1672515782136, "s": "BNBBTC", "c": "12", "o": "10", "h": "15", "l": "8"}
+    message = BinanceDialect().parse(combined("bnbbtc@miniTicker", data | {"v": "10000", "q": "18.5"}))
+    assert message.kind is Kind.TICKER
+    oracle = MessageOracle()
+    for each in (message, message, ticker(), ticker("9", volume="8", turnover="79.5")):
+        oracle.apply(each)
+    row = oracle.rows()["BNBBTC"]
+    assert [row[name] for name in ("last", "prev_close", "volume", "turnover", "trades")] == [12, 10, 10000, 18.5, 0]
+    row = oracle.rows()["A"]
+    assert [row[name] for name in ("last", "open", "high", "low", "volume")] == [9, 10.5, 10.5, 9, 8]
+    assert (row["trade_exchange_ns"], row["trade_sequence"]) == (5_000_000_000, 0)
+    assert (oracle.counts.sent, oracle.counts.tickers) == (4, 4)
 
 
 def test_a_combined_trade_is_read() -> None:
@@ -193,6 +240,13 @@ def test_quotes_and_trades_do_not_touch_each_other() -> None:
         (quote("nan"), "other"),
         (quote(ask_size="-2"), "other"),
         (quote("x"), "other"),
+        (book([("0", "1")], []), "other"),
+        (book([], [("1", "-1")]), "other"),
+        (book([("x", "1")], []), "other"),
+        (ticker("0"), "other"),
+        (ticker(reference="-1"), "other"),
+        (ticker(volume="nan"), "other"),
+        (ticker(turnover="x"), "other"),
         (Message(b"", False, "a@depth", "A", Kind.DEPTH, None), "ignored"),
         (Message(b"", False, None, None, Kind.OTHER, None), "other"),
     ],

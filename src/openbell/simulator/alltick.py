@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from picows import WSTransport, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
 
-from openbell.simulator.events import Kind, Message, Trade
+from openbell.simulator.events import Book, Kind, Message, Trade
 from openbell.simulator.floor import Client, Floor
 from openbell.simulator.parts import Framing, Number, Part, Repeat, Text
 from openbell.simulator.rules import NO_RULES, Rules
@@ -230,6 +230,11 @@ def admit(
     return AllTickClient(floor, rules)
 
 
+class _Level(msgspec.Struct):
+    price: str
+    volume: str | None = None
+
+
 class _PushData(msgspec.Struct):
     code: str
     seq: int = 0
@@ -237,6 +242,8 @@ class _PushData(msgspec.Struct):
     price: str | None = None
     volume: str | None = None
     turnover: str | None = None
+    bids: list[_Level] | None = None
+    asks: list[_Level] | None = None
 
 
 class _Push(msgspec.Struct):
@@ -263,7 +270,9 @@ class AllTickDialect:
             return Message(payload, False, None, None, Kind.OTHER, None)
         data = push.data
         if push.cmd_id == _PUSH_BOOK:
-            return Message(payload, False, BOOK + data.code, data.code, Kind.DEPTH, None)
+            bids, asks = ([(each.price, each.volume) for each in side or ()] for side in (data.bids, data.asks))
+            book = Book(data.code, bids, asks, data.tick_time, data.seq)
+            return Message(payload, False, BOOK + data.code, data.code, Kind.BOOK, book)
         if push.cmd_id != _PUSH_TRADE:
             return Message(payload, False, None, None, Kind.OTHER, None)
         if data.price is None:

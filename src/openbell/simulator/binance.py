@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 from picows import WSUpgradeRequest
 
-from openbell.simulator.events import Kind, Message, Quote, Trade
+from openbell.simulator.events import Event, Kind, Message, Quote, Ticker, Trade
 from openbell.simulator.floor import Client, Floor
 from openbell.simulator.rules import NO_RULES, Rules
 
@@ -186,6 +186,15 @@ class _BookTicker(msgspec.Struct):
     T: int = 0
 
 
+class _MiniTicker(msgspec.Struct):
+    s: str
+    c: str
+    o: str
+    v: str
+    q: str
+    E: int = 0
+
+
 # The symbol is matched up to its closing quote, that of a stream up to its channel.
 _SYMBOL = re.compile(rb'("s"\s*:\s*")([^"]*)(?=")')
 _STREAM = re.compile(rb'("stream"\s*:\s*")[^"@]*(?=@)')
@@ -203,6 +212,7 @@ class BinanceDialect:
         self._head = msgspec.json.Decoder(_Head).decode
         self._trade = msgspec.json.Decoder(_Trade).decode
         self._aggregate = msgspec.json.Decoder(_AggregateTrade).decode
+        self._ticker = msgspec.json.Decoder(_MiniTicker).decode
         self._quote = msgspec.json.Decoder(_BookTicker).decode
 
     def parse(self, payload: bytes) -> Message:
@@ -215,7 +225,7 @@ class BinanceDialect:
 
     def _message(self, whole: bytes, data: bytes | msgspec.Raw, stream: str | None) -> Message:
         symbol: str | None = None
-        event: Trade | Quote | None = None
+        event: Event | None = None
         kind = Kind.OTHER
         try:
             if stream is None:
@@ -233,6 +243,10 @@ class BinanceDialect:
                 quote = self._quote(data)
                 symbol, kind = quote.s, Kind.QUOTE
                 event = Quote(symbol, quote.b, quote.B, quote.a, quote.A, quote.T, quote.u)
+            elif channel == "miniTicker":
+                ticker = self._ticker(data)
+                symbol, kind = ticker.s, Kind.TICKER
+                event = Ticker(symbol, ticker.c, ticker.o, ticker.v, ticker.q, ticker.E)
             elif stream is not None:
                 symbol = self._head(data).s
                 kind = Kind.DEPTH if channel.startswith("depth") else Kind.OTHER

@@ -12,6 +12,8 @@ class Kind(Enum):
 
     TRADE = "trade"
     QUOTE = "quote"
+    BOOK = "book"
+    TICKER = "ticker"
     DEPTH = "depth"
     OTHER = "other"
 
@@ -55,6 +57,35 @@ class Quote:
 
 
 @dataclass(slots=True)
+class Book:
+    """A whole order book as sent, best level first: price and size of each level as text, a size that is not sent None.
+
+    A side that is not there is empty.
+    """
+
+    symbol: str
+    bids: list[tuple[str, str | None]]
+    asks: list[tuple[str, str | None]]
+    time: int
+    sequence: int
+
+
+@dataclass(slots=True)
+class Ticker:
+    """Running figures of a day as sent: decimals as text."""
+
+    symbol: str
+    price: str
+    reference: str
+    volume: str
+    turnover: str
+    time: int
+
+
+Event = Trade | Quote | Book | Ticker
+
+
+@dataclass(slots=True)
 class Message:
     """A captured message, ready to be sent.
 
@@ -68,7 +99,7 @@ class Message:
         What a client subscribes to get it; None: everybody gets it.
     symbol : str or None
         The symbol it is about, if it is about one.
-    event : Trade, Quote or None
+    event : Event or None
         Its content where that changes a snapshot.
     """
 
@@ -77,7 +108,7 @@ class Message:
     key: str | None
     symbol: str | None
     kind: Kind
-    event: Trade | Quote | None
+    event: Event | None
 
 
 class Dialect(Protocol):

@@ -10,9 +10,10 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from openbell.simulator.events import Message
 
 PATIENCE_BYTES, OPENING_PATIENCE_BYTES = 1024 * 1024, 96 * 1024 * 1024
-"""A client may be this far behind before the market waits for it; the kernel's socket buffers come on top. An opening is
-encoded before it begins, so that what lies in a connection's queue takes no memory more: it waits for nobody, or it
-would measure the client's pace instead of setting one."""
+"""A client may be this far behind before the market waits for it; the kernel's socket buffers come on top.
+
+An opening is encoded before it begins, so that what lies in a connection's queue takes no memory more: it waits for
+nobody, or it would measure the client's pace instead of setting one."""
 _MAX_REQUEST_BYTES = 10 * 1024 * 1024
 
 

@@ -140,14 +140,12 @@ class MadeMarket:
         while not floor.stop.is_set() and self.idle():
             await asyncio.sleep(0)
         # What encoding costs on this machine, now: with that the moment is set, and may stand in the messages.
-        # The median block counts: the first ones are slow, the machine may be busy for a moment, and a market with order
-        # books opens with blocks of trades alone.
+        # The median block counts: the first ones are slow, the machine may be busy for a moment, and a market with
+        # order books opens with blocks of trades alone.
         each_ns: list[float] = []
         while len(each_ns) < _CALIBRATION_BLOCKS or ahead.waiting_ns == 0:
             before, (events, _) = time.monotonic_ns(), ahead.encoded
-            if before - began > _PATIENCE_NS // 2 or not ahead.encode(
-                floor.clients, self._first_ns, self._first_bytes
-            ):
+            if before - began > _PATIENCE_NS // 2 or not ahead.encode(floor.clients, self._first_ns, self._first_bytes):
                 break
             each_ns.append((time.monotonic_ns() - before) / max(ahead.encoded[0] - events, 1))
         events, encoded_bytes = ahead.encoded

@@ -17,8 +17,8 @@ from typing import Protocol, cast
 
 import msgspec
 
-from openbell.simulator.events import Kind, Message, Quote, Trade, nanoseconds
-from openbell.simulator.options import SimulatorError
+from openbell.simulator.events import Book, Kind, Message, Quote, Ticker, Trade, nanoseconds
+from openbell.simulator.options import MAX_LEVELS, SimulatorError
 
 Row = dict[str, float | int]
 
@@ -123,6 +123,10 @@ class MessageOracle:
                     counts.ignored += 1
             elif isinstance(event, Quote) and self._quote(event):
                 counts.quotes += 1
+            elif isinstance(event, Book) and self._book(event):
+                counts.books += 1
+            elif isinstance(event, Ticker) and self._ticker(event):
+                counts.tickers += 1
             elif message.kind is Kind.DEPTH:
                 counts.ignored += 1
             else:
@@ -140,13 +144,11 @@ class MessageOracle:
         exact_turnover = _EXACT.multiply(price, size)
         turnover = exact_turnover if trade.turnover is None else _EXACT.create_decimal(trade.turnover)
         row = self._rows.setdefault(trade.symbol, {})
-        if "open" not in row:
-            row.update(open=price, high=price, low=price, volume=Decimal(0), turnover=Decimal(0), trades=0)
-        row["last"], row["size"] = price, size
-        row["high"], row["low"] = max(row["high"], price), min(row["low"], price)
-        row["volume"] = _EXACT.add(cast(Decimal, row["volume"]), size)
-        row["turnover"] = _EXACT.add(cast(Decimal, row["turnover"]), turnover)
-        row["trades"] += 1
+        _see(row, price)
+        row["size"] = size
+        row["volume"] = _EXACT.add(cast(Decimal, row.get("volume", Decimal(0))), size)
+        row["turnover"] = _EXACT.add(cast(Decimal, row.get("turnover", Decimal(0))), turnover)
+        row["trades"] = row.get("trades", 0) + 1
         row["trade_exchange_ns"], row["trade_sequence"] = nanoseconds(trade.time), trade.sequence
         return True
 
@@ -160,9 +162,39 @@ class MessageOracle:
         row["quote_exchange_ns"], row["quote_sequence"] = nanoseconds(quote.time), quote.sequence
         return True
 
+    def _book(self, book: Book) -> bool:
+        bids, asks = ([(float(price), float(size or 0)) for price, size in side] for side in (book.bids, book.asks))
+        if not all(0 < price < math.inf and 0 <= size < math.inf for price, size in (*bids, *asks)):
+            return False
+        row = self._rows.setdefault(book.symbol, {})
+        row.update(book_columns(bids, asks, MAX_LEVELS))
+        row["quote_exchange_ns"], row["quote_sequence"] = nanoseconds(book.time), book.sequence
+        return True
+
+    def _ticker(self, ticker: Ticker) -> bool:
+        price, reference, volume, turnover = (
+            _EXACT.create_decimal(text) for text in (ticker.price, ticker.reference, ticker.volume, ticker.turnover)
+        )
+        if not (price.is_finite() and reference.is_finite() and price > 0 and reference > 0):
+            return False
+        if not (volume.is_finite() and turnover.is_finite()):
+            return False
+        row = self._rows.setdefault(ticker.symbol, {})
+        _see(row, price)
+        row["prev_close"], row["volume"], row["turnover"] = reference, volume, turnover
+        row["trade_exchange_ns"], row["trade_sequence"] = nanoseconds(ticker.time), 0
+        return True
+
     def rows(self) -> dict[str, Row]:
         """See `Oracle.rows`."""
         return {symbol: EMPTY_ROW | _numbers(row.items()) for symbol, row in self._rows.items()}
+
+
+def _see(row: dict[str, Decimal | float | int], price: Decimal) -> None:
+    """Let a price be the last one, and one of the day's."""
+    row.setdefault("open", price)
+    row["last"] = price
+    row["high"], row["low"] = max(row.get("high", price), price), min(row.get("low", price), price)
 
 
 def _numbers(values: Iterable[tuple[str, Decimal | float | int]]) -> Row:
