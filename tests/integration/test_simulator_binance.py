@@ -8,10 +8,13 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from simulator_client import add_trade, ask, client, finished, receive, running, snapshot_of_streams, stated
+from simulator_client import UPGRADE, add_trade, ask, client, finished, receive, running, snapshot_of_streams, stated
 from websockets.exceptions import ConnectionClosed
+
+from openbell.simulator.rules import PUBLISHED, Rules
 
 
 def subscription(streams: Iterable[str], number: object = 1, method: str = "SUBSCRIBE") -> str:
@@ -177,5 +180,25 @@ def test_whoever_sends_too_many_messages_is_disconnected() -> None:
                     while True:
                         answers.append(await connection.recv())
                 assert len(answers) == 5
+
+    asyncio.run(scenario())
+
+
+def test_who_answers_pings_stays_and_who_does_not_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PUBLISHED, "binance", Rules(ping_s=0.3))
+
+    async def scenario() -> None:
+        async with running(dialect="binance", symbols=5, start_quiet_s=60.0, enforce=True) as run:
+            url = urlsplit((await run.event("ready"))["url"])
+            async with client(url.geturl()) as answering:
+                reader, writer = await asyncio.open_connection(url.hostname, url.port)
+                writer.write(UPGRADE.replace(b"/quote-stock-b-ws-api?token=any", b"/ws"))
+                async with asyncio.timeout(20):
+                    received = await reader.read()
+                writer.close()
+                _, _, frames = received.partition(b"\r\n\r\n")
+                assert frames[0] == 0x89
+                # The library answers by itself.
+                assert await ask(answering, subscription(["ethusdt@trade"])) == {"result": None, "id": 1}
 
     asyncio.run(scenario())

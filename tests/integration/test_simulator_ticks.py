@@ -48,6 +48,7 @@ def test_an_opening_arrives_as_the_oracle_states_it(tmp_path: Path, universe: st
         assert max(map(len, frames)) == group
         received = sum(map(len, frames))
         assert received == done["sent"] == done["trades"] > done["offered_first_second"]
+        assert done["offered_first_second"] == done["expected_first_second"]
         assert done["offered_first_second"] == {"cn": 2_000, "hk": 2_000, "us": 10_000}[universe]
         assert stated(tmp_path / "oracle")["rows"] == snapshot_of(frames)
 
