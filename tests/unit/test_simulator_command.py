@@ -13,8 +13,8 @@ from openbell.cli.simulate import simulate
 from openbell.errors import ConfigError
 from openbell.simulator import Simulator, SimulatorOptions
 from openbell.simulator.__main__ import _arguments
-from openbell.simulator.pace import PROFILES
 from openbell.simulator.market import MadeMarket
+from openbell.simulator.pace import PROFILES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text("utf-8")
 

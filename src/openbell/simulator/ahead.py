@@ -42,23 +42,34 @@ class Batch:
 class Run:
     """The events of one lane of a block, and what became of them.
 
+    Noted down while they are sent, worked out when there is time: an opening's flush leaves in a few milliseconds.
+
     Attributes
     ----------
     length : int
         How many of them come before the market's end.
     position : int
         How many are dealt with.
-    sent : ndarray of int16
-        See `openbell.simulator.venue.Levels`.
-    left_ns : ndarray of int64
-        When each was handed over, ns since the opening.
+    taken : list of (ndarray of intp, Levels)
+        What somebody's connection took: which events, and the levels asked for, per symbol.
+    left : list of (int, int, int)
+        From and up to which event they were handed over, and when, ns since the opening.
     """
 
     events: Events
     length: int
-    sent: Levels
-    left_ns: Ints
     position: int = 0
+    taken: list[tuple[npt.NDArray[np.intp], Levels]] = field(default_factory=list)
+    left: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def outcome(self) -> tuple[Levels, Ints]:
+        """Return the levels that were sent of each event, and when it was handed over (0: it was not due yet)."""
+        sent, left_ns = np.zeros(len(self.events), dtype=np.int16), np.zeros(len(self.events), dtype=np.int64)
+        for chosen, asked in self.taken:
+            sent[chosen] = np.maximum(sent[chosen], asked[self.events.symbol[chosen]])
+        for begin, end, moment_ns in self.left:
+            left_ns[begin:end] = moment_ns
+        return sent, left_ns
 
     def due(self, elapsed_ns: int) -> int:
         """Return the end of what is to be sent by now."""
@@ -70,11 +81,18 @@ class Run:
 
 @dataclass(slots=True)
 class Block:
-    """A block on its way: a run a lane, and frames for everybody who asked."""
+    """A block on its way: a run a lane, and frames for everybody who asked.
+
+    Attributes
+    ----------
+    events : int
+        How many events it has, those after the market's end included; once, where lanes share them.
+    """
 
     runs: tuple[Run, ...]
     begin_ns: int
     end_ns: int
+    events: int
     batches: dict[tuple[int, bytes], Batch] = field(default_factory=dict)
     encoded_bytes: int = 0
 
@@ -88,10 +106,6 @@ class Block:
     def done(self) -> bool:
         """Whether all of it is dealt with."""
         return all(run.position >= run.length for run in self.runs)
-
-    def __len__(self) -> int:
-        """Return the number of its events, those after the market's end included."""
-        return sum(len(run.events) for run in self.runs)
 
 
 class Ahead:
@@ -119,7 +133,7 @@ class Ahead:
     @property
     def encoded(self) -> tuple[int, int]:
         """How many events are encoded for everybody, and the bytes that are encoded."""
-        return sum(len(block) for block in islice(self._blocks, self._encoded)), self._bytes
+        return sum(block.events for block in islice(self._blocks, self._encoded)), self._bytes
 
     @property
     def waiting_ns(self) -> int | None:
@@ -137,7 +151,7 @@ class Ahead:
         """Take the head away and forget its frames."""
         block = self._blocks.popleft()
         self._encoded = max(self._encoded - 1, 0)
-        self._events -= len(block)
+        self._events -= block.events
         self._bytes -= block.encoded_bytes
         block.batches.clear()
         return block
@@ -207,8 +221,9 @@ class Ahead:
                 if self._end_ns is not None and last_of_run >= self._end_ns:
                     length = int(np.searchsorted(events.intended_ns, self._end_ns))
                     self._ended = True
-            runs.append(Run(events, length, np.zeros(count, dtype=np.int16), np.zeros(count, dtype=np.int64)))
-        block = Block(tuple(runs), begin_ns, last_ns)
+            runs.append(Run(events, length))
+        distinct = {id(run.events): len(run.events) for run in runs}
+        block = Block(tuple(runs), begin_ns, last_ns, sum(distinct.values()))
         self._horizon_ns = last_ns
-        self._events += len(block)
+        self._events += block.events
         self._blocks.append(block)

@@ -50,7 +50,7 @@ class Market(Protocol):
     lateness : Lateness
         How late events left.
     sent : int
-        Events sent to at least one client so far.
+        Events sent to at least one client, as far as they are counted; complete when `play` returns.
     offered_first_second : int
         Of those, the ones intended for the market's first second; complete when `play` returns.
     expected_first_second : int or None
@@ -229,23 +229,25 @@ class MadeMarket:
             if interest is None:
                 continue
             batch = self._ahead.batch(block, lane, interest)
-            low, high = np.searchsorted(batch.chosen, (run.position, due))
-            begin, end = int(batch.offsets[low]), int(batch.offsets[high])
-            if low < high and client.write(batch.frames[begin:end]):
-                chosen = batch.chosen[low:high]
-                levels = interest.levels[run.events.symbol[chosen]]
-                run.sent[chosen] = np.maximum(run.sent[chosen], levels)
-                written += end - begin
-        run.left_ns[run.position : due] = time.monotonic_ns() - self._start
-        self.sent += int(np.count_nonzero(run.sent[run.position : due]))
+            if run.position == 0 and due == len(run.events):
+                chosen, frames = batch.chosen, batch.frames
+            else:
+                low, high = np.searchsorted(batch.chosen, (run.position, due))
+                chosen, frames = batch.chosen[low:high], batch.frames[batch.offsets[low] : batch.offsets[high]]
+            if len(frames) and client.write(frames):
+                run.taken.append((chosen, interest.levels))
+                written += len(frames)
+        run.left.append((run.position, due, time.monotonic_ns() - self._start))
         run.position = due
         return written
 
     def _tell(self, block: Block) -> None:
         """Tell the oracle what was sent of a block, and count how late it was."""
         for lane, run in zip(self._venue.lanes, block.runs, strict=True):
-            lane.apply(run.events, run.sent)
-            intended_ns, sent = run.events.intended_ns, run.sent > 0
-            self.lateness.add((run.left_ns - intended_ns)[sent])
+            levels, left_ns = run.outcome()
+            lane.apply(run.events, levels)
+            intended_ns, sent = run.events.intended_ns, levels > 0
+            self.sent += int(np.count_nonzero(sent))
+            self.lateness.add((left_ns - intended_ns)[sent])
             if block.begin_ns < SECOND_NS:
                 self.offered_first_second += int(np.count_nonzero(sent & (intended_ns < SECOND_NS)))
