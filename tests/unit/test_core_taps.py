@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from corelab.memory import memory
 from corelab.numbered import misplaced, numbered, torn
-from corelab.records import GAP, HAS_A, HAS_B, HAS_C, HAS_D, ROW_NONE, Record, unpack
+from corelab.records import GAP, HAS_A, HAS_B, HAS_C, HAS_D, LEVEL, ROW_NONE, TRADE, TRADES, Record, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +14,7 @@ from openbell.core.ring import RingReader, RingWriter, Tap
 from openbell.record import GapReason
 
 AT_CLAIM = 128
+FIRST, LAST = 16, 32
 
 
 class Stream:
@@ -215,3 +216,89 @@ def test_a_tap_needs_no_right_to_write() -> None:
     tap = Tap(memoryview(stream.buffer).toreadonly(), "oldest")
     stream.write(3)
     assert tap.read() == (numbered(0, 3), 0)
+
+
+# ---- groups ----
+
+
+def groups(stream: Stream, count: int, sizes: tuple[int, ...] = (3, 1, 5, 2)) -> list[Record]:
+    """Publish groups of several sizes and single records between them; return all records."""
+    written: list[Record] = []
+    for number in range(count):
+        size = sizes[number % len(sizes)]
+        kind = TRADES if size == 2 else LEVEL
+        group = [
+            Record(number, kind, level + 1, (FIRST if level == 0 else 0) | (LAST if level == size - 1 else 0))
+            for level in range(size)
+        ]
+        for unit in (group, [Record(number, TRADE)] if number % 3 == 0 else []):
+            if not unit:
+                continue
+            data = b"".join(record.pack() for record in unit)
+            if not stream.writer.append_group(data):
+                stream.worker.poll()
+                assert stream.writer.append_group(data)
+            written += unit
+    stream.writer.publish()
+    stream.worker.poll()
+    return written
+
+
+def assert_whole(records: list[Record]) -> None:
+    """Assert that every group begins and ends."""
+    inside: Record | None = None
+    for record in records:
+        if record.kind in (LEVEL, TRADES):
+            assert bool(record.flags & FIRST) == (inside is None), "a group whose beginning is missing"
+            assert inside is None or (inside.row, inside.kind) == (record.row, record.kind)
+            inside = None if record.flags & LAST else record
+        else:
+            assert inside is None, "a group whose end is missing"
+    assert inside is None, "a group whose end is missing"
+
+
+@pytest.mark.parametrize("bound", range(2, 9))
+def test_a_tap_is_given_groups_whole_however_small_its_reads(bound: int) -> None:
+    stream = Stream(64)
+    tap = Tap(stream.buffer)
+    written = groups(stream, 14)
+    found: list[Record] = []
+    while True:
+        data, skipped = tap.read(bound)
+        assert skipped == 0
+        records = unpack(data)
+        if not records:
+            break
+        assert_whole(records)
+        found += records
+    assert found == written
+
+
+@pytest.mark.parametrize("count", range(100, 130))
+def test_a_tap_that_was_lapped_resumes_with_a_whole_group_and_counts_the_rest_as_missed(count: int) -> None:
+    stream = Stream(32)
+    tap = Tap(stream.buffer)
+    written = groups(stream, count)
+    for bound in (2, 5, 4096):
+        tap = Tap(stream.buffer, 0)
+        data, skipped = tap.read(bound)
+        records = unpack(data)
+        assert records[0] == lap(0, skipped)
+        assert_whole(records)
+        assert records[1:] == written[skipped : skipped + len(records) - 1]
+        assert tap.skipped_total == skipped
+        assert tap.position == skipped + len(records) - 1
+
+
+@pytest.mark.parametrize("count", range(100, 112))
+def test_the_oldest_that_a_tap_is_given_is_no_half_group(count: int) -> None:
+    stream = Stream(32)
+    written = groups(stream, count)
+    tap = Tap(stream.buffer, "oldest")
+    data, skipped = tap.read()
+    records = unpack(data)
+    assert_whole(records)
+    assert skipped == 0
+    assert records == written[-len(records) :]
+    groups(stream, 3)
+    assert_whole(unpack(tap.read()[0]))

@@ -22,7 +22,21 @@ from openbell.core.atomics cimport (
 )
 from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
 from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on, wake_anyway
-from openbell.core.layout cimport GAP_LAP, HAS_A, HAS_B, HAS_C, HAS_D, KIND_GAP, RECORD_SIZE, ROW_NONE, Record
+from openbell.core.layout cimport (
+    FIRST_OF_GROUP,
+    GAP_LAP,
+    HAS_A,
+    HAS_B,
+    HAS_C,
+    HAS_D,
+    KIND_GAP,
+    KIND_LEVEL,
+    KIND_TRADES,
+    LAST_OF_GROUP,
+    RECORD_SIZE,
+    ROW_NONE,
+    Record,
+)
 
 cdef enum:
     CHUNK_MAX = 1024
@@ -269,8 +283,23 @@ cdef bytes _copy(Record *records, uint64_t at, uint64_t n, uint64_t capacity):
     return taken
 
 
+cdef inline bint _of_group(const Record *record) noexcept nogil:
+    return record.kind == KIND_LEVEL or record.kind == KIND_TRADES
+
+
+cdef uint64_t _further(const char *records, uint64_t n) noexcept nogil:
+    """How many of `n` records, from the first, are the rest of a group whose beginning is not there."""
+    cdef const Record *record = <const Record *>records
+    cdef uint64_t i = 0
+    while i < n and _of_group(&record[i]) and not record[i].flags & FIRST_OF_GROUP:
+        i += 1
+    return i
+
+
 cdef class Tap:
     """A reader that never holds the writer back, and knows exactly what it was too late for.
+
+    It is given groups whole or not at all, wherever it starts and whatever it misses.
 
     Parameters
     ----------
@@ -285,6 +314,8 @@ cdef class Tap:
     cdef Record *records
     cdef uint64_t capacity
     cdef uint64_t at
+    # Where it starts may be in the middle of a group.
+    cdef bint anywhere
     cdef readonly unsigned long long skipped_total
 
     def __init__(self, buffer, start="now"):
@@ -301,6 +332,7 @@ cdef class Tap:
         elif start == "oldest":
             self.at = claim - self.capacity if claim > self.capacity else 0
             self.at = min(self.at, head)
+            self.anywhere = True
         elif isinstance(start, int) and 0 <= start <= head:
             self.at = start
         else:
@@ -317,12 +349,14 @@ cdef class Tap:
         Returns
         -------
         records : bytes
-            Up to `max_records` records of 64 bytes, in order. After a lap the first one is a GAP record that says how
-            many were missed (reason LAP, count, first and last position).
+            Up to `max_records` records of 64 bytes, in order, and what further ones the last group of them has. After a
+            lap the first one is a GAP record that says how many were missed (reason LAP, count, first and last
+            position).
         skipped : int
-            How many records were overwritten before they could be read, exactly.
+            How many records were overwritten before they could be read, exactly; and with them the rest of a group
+            whose beginning was.
         """
-        cdef uint64_t head, claim, n, resume, skipped
+        cdef uint64_t head, claim, n, first, resume, skipped, rest
         if max_records < 2:
             raise ValueError(f"max_records must be at least 2, not {max_records}")
         head = load_acquire(&self.words.head)  # SYNC POINT: ring-head
@@ -330,25 +364,42 @@ cdef class Tap:
         if n == 0:
             return b"", 0
         if head - self.at <= self.capacity:
+            n = self._whole(n, head)
             taken = _copy(self.records, self.at, n, self.capacity)
             fence_acquire()  # SYNC POINT: ring-claim (the copy before the claim that judges it)
             # Acquired: the head that is read next must not be older than this claim.
             claim = load_acquire(&self.words.claim)
             if claim <= self.at + self.capacity:
                 self.at += n
+                if self.anywhere:
+                    self.anywhere = False
+                    return taken[_further(taken, n) * RECORD_SIZE:], 0
                 return taken, 0
         # Lapped: the writer may have touched the copy. Drop it and land in the middle of what is intact.
         head = load_acquire(&self.words.head)
         resume = max(self.at + 1, head - self.capacity // 2)
         skipped = resume - self.at
-        gap = _gap(GAP_LAP, skipped, self.at, resume - 1)
-        self.skipped_total += skipped
+        first = self.at
         self.at = resume
         more, further = self._after_gap(max_records - 1)
-        if further:
-            # Lapped again while landing: hand out the gap alone, the rest comes with the next call.
-            return gap, skipped
-        return gap + more, skipped
+        # Lapped again while landing: hand out the gap alone, the rest comes with the next call.
+        rest = 0 if further else _further(more, len(more) // RECORD_SIZE)
+        skipped += rest
+        self.skipped_total += skipped
+        return _gap(GAP_LAP, skipped, first, first + skipped - 1) + more[rest * RECORD_SIZE:], skipped
+
+    cdef uint64_t _whole(self, uint64_t n, uint64_t head) noexcept nogil:
+        """`n`, or as many more as the last group of the next `n` records has, before `head`.
+
+        What it looks at may be overwritten meanwhile: the look at the claim that judges the copy judges this as well.
+        """
+        cdef const Record *record
+        while 0 < n < head - self.at:
+            record = &self.records[(self.at + n - 1) & (self.capacity - 1)]
+            if not _of_group(record) or record.flags & LAST_OF_GROUP:
+                break
+            n += 1
+        return n
 
     cdef tuple _after_gap(self, uint64_t max_records):
         cdef uint64_t head = load_acquire(&self.words.head)
@@ -356,6 +407,7 @@ cdef class Tap:
         if head - self.at > self.capacity:
             # Lapped since the caller looked: such a copy would also run past the end of the ring.
             return b"", 1
+        n = self._whole(n, head)
         taken = _copy(self.records, self.at, n, self.capacity)
         fence_acquire()  # SYNC POINT: ring-claim
         if load_acquire(&self.words.claim) > self.at + self.capacity:
