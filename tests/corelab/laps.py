@@ -51,7 +51,7 @@ class Expected:
         self.growth[INDEX["updated"]] = LAP
         self.states = np.zeros((len(NAMES), LAP), np.uint64)
         for number, record in enumerate(records):
-            model.apply(record, LAP + number)
+            model.apply([record], LAP + number)
             state = model.touched[record.row]
             for index, (name, kind) in enumerate(snapshot.COLUMNS):
                 self.states[index, number] = np.array(getattr(state, name), kind).view(np.uint64)

@@ -12,6 +12,7 @@ from openbell.core import histogram, ring, snapshot, words
 from openbell.core.apply import Applier
 from openbell.core.ring import RingWriter
 from openbell.core.snapshot import SnapshotReader
+from openbell.core.symbols import SymbolTable
 
 C_BATCHES, C_PARKS, C_RECOVERED, C_MAX_BATCH = range(4)
 SECOND = 1_000_000_000
@@ -31,6 +32,8 @@ class Rig:
         Data rows, a multiple of 64.
     capacity : int
         Records of each ring.
+    table : SymbolTable, optional
+        Says which rows the worker has to take to a new session.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class Rig:
         wait: str = "adaptive",
         start: int = 0,
         book_levels: int = 0,
+        table: SymbolTable | None = None,
     ) -> None:
         self.rows = rows
+        self.table = table
         self.worker = worker
         self.wait = wait
         self.feed_row = snapshot.feed_row(rows, worker)
@@ -79,6 +84,7 @@ class Rig:
             self.histogram,
             self.clock_offset,
             self.wait,
+            self.table,
         )
 
     def publish(self, records: Iterable[Record], receiver: int = 0) -> None:

@@ -33,7 +33,7 @@ def test_every_strategy_applies_everything_in_bursts_and_out_of_the_silence(wait
     model.apply_all(records)
     stopped = Record(0xFFFFFFFF, 0)
     rig.apply()
-    model.apply(stopped, done)
+    model.apply([stopped], done)
     model.check(rig.copy())
     assert sum(turns) in (600, 601)
 

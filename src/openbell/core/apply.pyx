@@ -15,7 +15,8 @@ passes all of it at once. A STATUS record may change every row of the worker: ea
 same undo word, which is disarmed in between, and what was done already is recognised and not done twice.
 
 A restarted worker that finds the undo word naming the next record of that ring puts the images back under an odd
-version and applies the record again; otherwise the record was done, or not begun. docs/memory-model.md, "undo".
+version, disarms the word, and applies that record again before any other; otherwise the record was done, or not begun.
+docs/memory-model.md, "undo".
 """
 
 from libc.math cimport NAN, isnan
@@ -63,6 +64,7 @@ from openbell.core.snapshot cimport (
     BID_SIZE,
     BOOK,
     COLUMNS_MAX,
+    DISARMED,
     EXTRA,
     GAPS,
     HIGH,
@@ -132,6 +134,8 @@ cdef int[12] MERGED_COLUMNS
 MERGED_COLUMNS[:] = [
     LAST, SIZE, OPEN, HIGH, LOW, VOLUME, TURNOVER, TRADES, TRADE_EXCHANGE_NS, TRADE_SEQUENCE, RECEIVE_NS, EXTRA
 ]
+cdef int[2] JOIN_COLUMNS
+JOIN_COLUMNS[:] = [SESSION, STATUS]
 cdef int[3] ROW_COLUMNS
 ROW_COLUMNS[:] = [GAPS, STATUS, EXTRA]
 cdef int[10] ROLL_COLUMNS
@@ -190,6 +194,8 @@ cdef class Applier:
     cdef int64_t timed_from
     cdef uint64_t timed_after[RINGS_MAX]
     cdef uint64_t feed_row
+    # The ring whose next record a predecessor was in the middle of, or -1.
+    cdef int interrupted
     cdef int wait
 
     def __init__(self, snapshot, int worker, list rings, worker_bell, list producer_bells, counters, histogram,
@@ -201,6 +207,7 @@ cdef class Applier:
         if not 1 <= len(rings) <= RINGS_MAX or len(rings) != len(producer_bells):
             raise ValueError(f"a worker takes 1 to {RINGS_MAX} rings, each with its producer's bell")
         self.wait = WAITS.index(wait)
+        self.interrupted = -1
         lent = borrow_writable(snapshot, SNAPSHOT_HEADER)
         self.words = snapshot_words(lent)
         self._lent = [lent]
@@ -263,12 +270,14 @@ cdef class Applier:
         cdef uint64_t row = self.undo.row
         cdef uint64_t version
         cdef int i, c
-        if word == <uint64_t>-1:
-            return 0
         for i in range(self.ring_count):
-            if word == self._word(i, load_acquire(&self.rings[i].applied)):
+            if word | DISARMED == self._word(i, load_acquire(&self.rings[i].applied)) | DISARMED:
                 break
         else:
+            return 0
+        # Applied again before any other: what it did already to rows of their own must not meet later records first.
+        self.interrupted = i
+        if word & DISARMED:
             return 0
         if undo_disabled():
             # A build for tests only: leave the row as the crash left it, to show that the undo is needed.
@@ -287,6 +296,9 @@ cdef class Applier:
                 crash_point(11)
         store_release(&self.columns[VERSION][row], version + 1)  # SYNC POINT: row-even
         crash_point(12)
+        # The row is whole. Armed, the word would bring it these images again once they are those of another record.
+        store_release(&self.undo.word, word | DISARMED)  # SYNC POINT: undo-done
+        crash_point(15)
         self.counters[C_RECOVERED] += 1
         return 1
 
@@ -328,6 +340,9 @@ cdef class Applier:
         cdef uint64_t total = 0
         cdef uint64_t n
         cdef int i
+        if self.interrupted >= 0:
+            total = self._drain(self.interrupted)
+            self.interrupted = -1
         while now < deadline and total < limit:
             n = 0
             for i in range(self.ring_count):
@@ -450,15 +465,19 @@ cdef class Applier:
         cdef int kind = record.kind if row < self.words.data_rows else -<int>record.kind
         cdef uint64_t n = 1
         cdef uint64_t version
-        if kind == KIND_LEVEL:
+        if kind == KIND_LEVEL or kind == KIND_TRADES:
             n = self._group(ring, record, position, available)
-            version = self._begin(ring, position, row, self.book_columns, self.book_count)
-            self._book(ring, position, n, row)
-        elif kind == KIND_TRADES:
-            n = self._group(ring, record, position, available)
-            version = self._begin(ring, position, row, MERGED_COLUMNS, 12)
-            if n == 2:
+            if kind == KIND_LEVEL and n:
+                version = self._begin(ring, position, row, self.book_columns, self.book_count)
+                self._book(ring, position, n, row)
+            elif n == 2:
+                version = self._begin(ring, position, row, MERGED_COLUMNS, 12)
                 self._trades(record, self._record(ring, position + 1), row)
+            else:
+                # No group: nothing of it is shown.
+                n = 1
+                version = self._begin(ring, position, row, ROW_COLUMNS, 3)
+                self._add(EXTRA, row, 1)
         elif kind == KIND_TICKER:
             version = self._begin(ring, position, row, TICKER_COLUMNS, 10)
             self._ticker(record, row)
@@ -474,10 +493,12 @@ cdef class Applier:
             row = self.feed_row
             version = self._begin(ring, position, row, SESSION_COLUMNS, 4)
             self._feed(record, row)
-            if record.flags & HAS_A and record.value[0].i > (<int64_t *>self.columns[SESSION])[row]:
-                self._set_int(SESSION, row, record.value[0].i)
-            if record.flags & HAS_B:
-                self._set_int(STATUS, row, record.value[1].i)
+            # A receiver that is behind tells a session that is over: nothing of it holds any more.
+            if not record.flags & HAS_A or record.value[0].i >= (<int64_t *>self.columns[SESSION])[row]:
+                if record.flags & HAS_A:
+                    self._set_int(SESSION, row, record.value[0].i)
+                if record.flags & HAS_B:
+                    self._set_int(STATUS, row, record.value[1].i)
         else:
             row = self.feed_row
             version = self._begin(ring, position, row, FEED_COLUMNS, 4)
@@ -492,18 +513,18 @@ cdef class Applier:
         return &self.records[ring][position & (self.rings[ring].capacity - 1)]
 
     cdef uint64_t _group(self, int ring, const Record *first, uint64_t position, uint64_t available) noexcept nogil:
-        """How many records the group has that begins with `first`. A producer shows it whole or not at all; should one
-        be cut short all the same, each of its records stands alone."""
+        """How many records the group has that begins with `first`; 0: it does not begin here, or not end. A producer
+        shows it whole or not at all."""
         cdef uint64_t n = 1
         cdef const Record *record = first
         if not first.flags & FIRST_OF_GROUP:
-            return 1
+            return 0
         while not record.flags & LAST_OF_GROUP:
             if n == available or n == GROUP_MAX:
-                return 1
+                return 0
             record = self._record(ring, position + n)
             if record.row != first.row or record.kind != first.kind or record.flags & FIRST_OF_GROUP:
-                return 1
+                return 0
             n += 1
         return n
 
@@ -542,6 +563,9 @@ cdef class Applier:
     cdef inline void _close(self, uint64_t row, uint64_t version, uint64_t updated) noexcept nogil:
         store_relaxed(&self.columns[UPDATED][row], updated)
         crash_point(8)
+        self._even(row, version)
+
+    cdef inline void _even(self, uint64_t row, uint64_t version) noexcept nogil:
         # 5. Even.
         store_release(&self.columns[VERSION][row], version + 1)  # SYNC POINT: row-even
         crash_point(9)
@@ -550,13 +574,19 @@ cdef class Applier:
         """Take all rows of this worker to the session and the status that `record` tells.
 
         Assignments, and a row shows by its session and status that it has them: applied again after a crash, the
-        record finds what is left to do.
+        record finds what is left to do. Every receiver tells each change, and tells it again when it starts: what the
+        feed row has already changes no row, or it would lift the halts of single symbols since.
+
+        `updated` stays: it is a position in the ring of the row's own records, which this one need not be in.
         """
-        cdef int64_t session = record.value[0].i if record.flags & HAS_A else 0
-        cdef int64_t status = record.value[1].i
-        cdef bint has_status = record.flags & HAS_B != 0
         cdef int64_t *sessions = <int64_t *>self.columns[SESSION]
         cdef int64_t *statuses = <int64_t *>self.columns[STATUS]
+        cdef int64_t told = sessions[self.feed_row]
+        cdef int64_t session = record.value[0].i if record.flags & HAS_A else 0
+        cdef int64_t status = record.value[1].i
+        cdef bint has_status = record.flags & HAS_B and not 0 < session < told
+        cdef bint changes = has_status and (session > told or status != statuses[self.feed_row])
+        cdef bint rolls, joins, assigns
         cdef uint64_t block, row, version
         if self.symbols is None:
             return
@@ -564,8 +594,12 @@ cdef class Applier:
             if self.symbols.shard_of_block(block) != self.worker:
                 continue
             for row in range(block * 64, block * 64 + 64):
-                if session > sessions[row]:
-                    self._disarm()
+                # Without a session: handed out since the last roll, and in the session that all others went to then.
+                rolls = session > max(sessions[row], told)
+                joins = not rolls and session and not sessions[row]
+                assigns = has_status and statuses[row] != status and (changes or not statuses[row])
+                if rolls:
+                    self._disarm(ring, position)
                     version = self._begin(ring, position, row, ROLL_COLUMNS, 10)
                     self._set(PREV_CLOSE, row, self._get(LAST, row))
                     self._set(SIZE, row, 0.0)
@@ -575,20 +609,21 @@ cdef class Applier:
                     self._set(VOLUME, row, 0.0)
                     self._set(TURNOVER, row, 0.0)
                     self._set_int(TRADES, row, 0)
-                    self._set_int(SESSION, row, session)
-                    if has_status:
-                        self._set_int(STATUS, row, status)
-                    self._close(row, version, position + 1)
-                elif has_status and statuses[row] != status:
-                    self._disarm()
-                    version = self._begin(ring, position, row, ROW_COLUMNS, 3)
+                elif joins or assigns:
+                    self._disarm(ring, position)
+                    version = self._begin(ring, position, row, JOIN_COLUMNS, 2)
+                else:
+                    continue
+                if rolls or joins:
+                    self._set_int(SESSION, row, max(session, told))
+                if assigns:
                     self._set_int(STATUS, row, status)
-                    self._close(row, version, position + 1)
-        self._disarm()
+                self._even(row, version)
+        self._disarm(ring, position)
 
-    cdef inline void _disarm(self) noexcept nogil:
+    cdef inline void _disarm(self, int ring, uint64_t position) noexcept nogil:
         """Before the images of another row under the same word: until they are whole, there is nothing to put back."""
-        store_relaxed(&self.undo.word, <uint64_t>-1)
+        store_relaxed(&self.undo.word, self._word(ring, position) | DISARMED)  # SYNC POINT: undo-done
         crash_point(14)
 
     cdef inline void _set(self, int index, uint64_t row, double value) noexcept nogil:
@@ -634,7 +669,8 @@ cdef class Applier:
     cdef void _trades(self, const Record *record, const Record *more, uint64_t row) noexcept nogil:
         """Many trades merged into one group."""
         self._set(LAST, row, record.value[0].f)
-        self._set(SIZE, row, record.value[1].f)
+        if record.flags & HAS_B:
+            self._set(SIZE, row, record.value[1].f)
         self._range(row, record.value[2].f, more.value[0].f, more.value[1].f)
         self._set(VOLUME, row, self._get(VOLUME, row) + more.value[2].f)
         self._set(TURNOVER, row, self._get(TURNOVER, row) + more.value[3].f)

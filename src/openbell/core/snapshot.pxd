@@ -39,6 +39,13 @@ cdef enum:
     SNAPSHOT_HEADER = 256
     UNDO_BYTES = 640
 
+cdef extern from *:
+    """
+    #define OB_DISARMED (1ULL << 63)
+    """
+    # In an undo word: there is nothing to put back. No worker has so many rings that a word has it otherwise.
+    const uint64_t DISARMED "OB_DISARMED"
+
 ctypedef struct SnapshotWords:
     uint64_t rows
     uint64_t data_rows
@@ -50,7 +57,7 @@ ctypedef struct SnapshotWords:
     uint64_t levels
 
 ctypedef struct Undo:
-    # ring << 56 | position of the record in flight; all ones: none yet.
+    # ring << 56 | position of the record in flight, and DISARMED if it has no images; all ones: none yet.
     uint64_t word
     uint64_t row
     uint64_t mask

@@ -131,7 +131,7 @@ cdef bint _undo_row(const SnapshotWords *words, Py_ssize_t row, uint64_t version
     for worker in range(<int>words.workers):
         undo = undo_area(words, worker)
         word = load_acquire(&undo.word)  # SYNC POINT: undo-armed
-        if word == <uint64_t>-1 or load_relaxed(&undo.row) != <uint64_t>row:
+        if word & DISARMED or load_relaxed(&undo.row) != <uint64_t>row:
             continue
         mask = load_relaxed(&undo.mask)
         for c in range(<int>words.columns):
