@@ -33,7 +33,8 @@ class Kind(IntEnum):
     STATUS   a session (yyyymmdd), b :class:`MarketStatus`; both int64
     GAP      a :class:`GapReason`, b count (-1: unknown), c first, d last; all int64
     TRADES   trades merged into a group of two: a last price, b last size, c first price,
-             d count (int64); then a highest, b lowest price, c volume, d turnover
+             d count (int64); then a highest, b lowest price, c volume, d turnover.
+             Without b, and with count 0, they are prices of tickers that were merged
     PAD      nothing: a slot a producer gave up; every reader skips it
     ======== ========================================================================
 

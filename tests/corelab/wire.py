@@ -164,6 +164,8 @@ class Receiver:
         What the listener understands.
     shards, capacity : int
         Rings, and records of each.
+    beside : Receiver, optional
+        Another connection of the same receiver: this one has its rings, table and counters, and a listener of its own.
     """
 
     def __init__(
@@ -178,8 +180,13 @@ class Receiver:
         prefix: bytes = b"",
         max_wait_ns: int = 1000,
         fallback: Any = None,
+        beside: Receiver | None = None,
         **options: Any,
     ) -> None:
+        if beside is not None:
+            self.__dict__.update(beside.__dict__)
+            self._listen(plan, prefix, fallback, options)
+            return
         table = memory(symbols.size(symbols_capacity, shards))
         symbols.format(table, symbols_capacity, shards)
         self.table = SymbolTable(table, str(directory / "symbols.lock"))
@@ -200,6 +207,9 @@ class Receiver:
         self.pressed = 0
         self.connected: list[object] = []
         self.disconnected: list[tuple[int, str]] = []
+        self._listen(plan, prefix, fallback, options)
+
+    def _listen(self, plan: Sequence[Route | Ignore], prefix: bytes, fallback: Any, options: dict[str, Any]) -> None:
         self.listener = FrameListener(
             Plan(tuple(plan), prefix),
             self.table,

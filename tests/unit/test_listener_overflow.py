@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from corelab.records import GAP, LEVEL, QUOTE, STATUS, TRADE, TRADES, Record
+from corelab.records import GAP, LEVEL, QUOTE, STATUS, TRADE, TRADES, Record, unpack
 from corelab.rig import Rig
 from corelab.wire import C_EVENTS, C_LOST, C_RECORDS, Receiver
 from hypothesis import given, settings
@@ -69,12 +70,16 @@ QUOTE_FIELDS = (
     *(SYMBOL, NUMBER, Field("b", Op.PRICE, target="a"), Field("B", Op.SIZE, target="b")),
     *(Field("a", Op.PRICE, target="c"), Field("A", Op.SIZE, target="d")),
 )
+TICKER_FIELDS = (
+    *(SYMBOL, NUMBER, Field("p", Op.PRICE, target="a"), Field("b", Op.PRICE, target="b")),
+    *(Field("q", Op.AMOUNT, target="c"), Field("A", Op.AMOUNT, target="d")),
+)
 BOOK_FIELDS = (SYMBOL, NUMBER, Field("bids", Op.BIDS, level=("p", "v")), Field("asks", Op.ASKS, level=("p", "v")))
 PLAN = (
     Route("trades", Kind.TRADE, Trades, Event, "trades", True, TRADE_FIELDS, b'{"trades"'),
     Route("quotes", Kind.QUOTE, Quotes, Event, "quotes", True, QUOTE_FIELDS, b'{"quotes"'),
     Route("books", Kind.LEVEL, Books, Event, "books", True, BOOK_FIELDS, b'{"books"'),
-    Route("tickers", Kind.TICKER, list[Event], Event, "", True, TRADE_FIELDS, b"[{"),
+    Route("tickers", Kind.TICKER, list[Event], Event, "", True, TICKER_FIELDS, b"[{"),
     Route("book", Kind.LEVEL, Event, Event, "", False, BOOK_FIELDS, b'{"s"'),
 )
 LEVELS = 3
@@ -170,8 +175,6 @@ def test_a_group_is_never_shown_in_part(tmp_path: Path, overflow: str) -> None:
         receiver.send(frame("books", book(symbol, number, generator.randint(0, 3), generator.randint(1, 3))))
         if generator.random() < 0.3:
             poll = receiver.readers[0].poll(1 << 20)
-            from corelab.records import unpack
-
             taken = unpack(poll)
             # Whatever the worker finds ends with the end of a group.
             assert not taken or taken[-1].kind == GAP or taken[-1].flags & 32
@@ -240,8 +243,6 @@ def test_under_drop_every_event_is_a_record_or_a_loss_that_was_told(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:
     receiver = receiver_of(tmp_path_factory.getbasetemp(), "drop")
-    from corelab.records import unpack
-
     found: list[Record] = []
     sent = 0
     for step, count in steps:
@@ -282,7 +283,10 @@ def snapshot_after(records: list[Record]) -> dict[str, np.ndarray[Any, Any]]:
         n = 1
         while records[at].flags & 16 and not records[at + n - 1].flags & 32:
             n += 1
-        assert rig.writers[0].append_group(data[at * 64 : (at + n) * 64])
+        if not rig.writers[0].append_group(data[at * 64 : (at + n) * 64]):
+            rig.writers[0].publish()
+            rig.apply()
+            continue
         at += n
     rig.writers[0].publish()
     rig.apply()
@@ -301,12 +305,17 @@ def random_frames(seed: int, count: int) -> list[bytes]:
     for number in range(count):
         symbol = generator.choice(SYMBOLS)
         price, size = generator.randint(1, 50) / 4, generator.randint(0, 9)
-        kind = generator.choice(["trades", "trades", "quotes", "books", "partial"])
+        kind = generator.choice(["trades", "trades", "quotes", "books", "partial", "tickers"])
         event: dict[str, Any]
         if kind == "trades":
             event = {"s": symbol, "n": number, "p": price, "q": size}
         elif kind == "quotes":
             event = {"s": symbol, "n": number, "b": price, "B": size, "a": price + 1, "A": size}
+        elif kind == "tickers":
+            # Sums on and off: what a ticker does not say goes on from what came before it.
+            event = {"s": symbol, "n": number, "p": price} | {name: size + 50.0 for name in "bqA" if generator.random() < 0.5}
+            frames.append(msgspec.json.encode([event]))
+            continue
         elif kind == "partial":
             kind, event = "quotes", {"s": symbol, "n": number, generator.choice("ba"): price}
         else:
@@ -315,18 +324,45 @@ def random_frames(seed: int, count: int) -> list[bytes]:
     return frames
 
 
-EVENTUALLY = ("last", "size", "open", "high", "low", "trades", "trade_sequence", "bid", "bid_size", "ask", "ask_size")
+EVENTUALLY = (
+    "last", "size", "open", "high", "low", "prev_close", "trades", "trade_sequence", "bid", "bid_size", "ask", "ask_size",
+    "quote_sequence", "gaps", "session", "status",
+)  # fmt: skip
 BOOK = [f"book_{part}_{n}" for part in ("bid", "bid_size", "ask", "ask_size") for n in range(1, LEVELS + 1)]
 
 
+def assert_ends_alike(found: list[Record], expected: list[Record]) -> None:
+    """Assert that two streams leave the same snapshot: sums to 1e-9, all else to the bit."""
+    columns, wanted = snapshot_after(found), snapshot_after(expected)
+    for name in (*EVENTUALLY, *BOOK):
+        np.testing.assert_array_equal(columns[name][:64], wanted[name][:64], err_msg=name)
+    for name in ("volume", "turnover"):
+        np.testing.assert_allclose(columns[name], wanted[name], rtol=1e-9, err_msg=name)
+    # The worker stamps nothing itself, and the last event of all is the last one here.
+    latest = [max(record.receive_ns for record in records if record.row == row) for records in (found, expected)
+              for row in sorted({record.row for record in records if record.row < 64})]
+    assert columns["receive_ns"][:64][columns["receive_ns"][:64] > 0].tolist() == latest[: len(latest) // 2]
+
+
+def emptied(receiver: Receiver, found: list[Record]) -> list[Record]:
+    """Drain until nothing waits; return `found` and what came."""
+    for _ in range(1000):
+        left = receiver.listener.drain()
+        assert left == receiver.listener.pending
+        found += receiver.records()
+        if not left:
+            return found
+    raise AssertionError("something waits for ever")
+
+
 @pytest.mark.parametrize("seed", range(8))
-def test_what_is_conflated_ends_with_every_last_value_and_every_sum(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("shards", [1, 2])
+def test_what_is_conflated_ends_with_every_last_value_and_every_sum(tmp_path: Path, seed: int, shards: int) -> None:
     """A worker that takes a few records now and then, against one that is never behind."""
     frames = random_frames(seed, 600)
-    whole = receiver_of(tmp_path, capacity=4096)
+    whole = receiver_of(tmp_path, capacity=4096, shards=shards)
     whole.send(*frames)
-    expected = snapshot_after(whole.records())
-    receiver = receiver_of(tmp_path, "conflate", capacity=16)
+    receiver = receiver_of(tmp_path, "conflate", capacity=16, shards=shards)
     generator = random.Random(seed)
     found: list[Record] = []
     most = 0
@@ -336,24 +372,71 @@ def test_what_is_conflated_ends_with_every_last_value_and_every_sum(tmp_path: Pa
         if generator.random() < 0.1:
             found += receiver.records()
         assert receiver.balanced()
-    for _ in range(100):
-        left = receiver.listener.drain()
-        found += receiver.records()
-        if not left:
-            break
-    assert receiver.listener.pending == 0
-    assert most <= len(SYMBOLS) * 3, "bounded by the symbols, however long it lasts"
+    emptied(receiver, found)
+    assert most <= (len(SYMBOLS) + shards) * 5, "bounded by the symbols, however long it lasts"
     assert receiver.counted().keys() == {Reason.CONFLATED}
     assert receiver.counter(C_LOST) == 0
     assert any(record.kind == TRADES for record in found)
-    singles = [record for record in found if record.kind in (TRADE, QUOTE)]
-    groups = [record for record in found if record.flags & 16]
-    assert len(singles) + len(groups) == receiver.counter(C_RECORDS)
-    columns = snapshot_after(found)
-    for name in (*EVENTUALLY, *BOOK, "quote_sequence"):
-        np.testing.assert_array_equal(columns[name], expected[name], err_msg=name)
-    for name in ("volume", "turnover"):
-        np.testing.assert_allclose(columns[name], expected[name], rtol=1e-9, err_msg=name)
+    units = sum(not (record.kind in (LEVEL, TRADES) and not record.flags & 16) for record in found)
+    assert units == receiver.counter(C_RECORDS)
+    assert_ends_alike(found, whole.records())
+
+
+PARTS = {
+    "t": lambda number: frame("trades", {"s": "S0", "n": number, "p": 10 + number * 3 % 7, "q": number + 1}),
+    "k": lambda number: msgspec.json.encode([{"s": "S0", "n": number, "p": 8 + number * 5 % 11}]),
+    "K": lambda number: msgspec.json.encode([{"s": "S0", "n": number, "p": 8 + number * 5 % 11, "q": 500, "A": 7000}]),
+    "q": lambda number: frame("quotes", {"s": "S0", "n": number, "b": 5 + number}),
+    "b": lambda number: frame("books", book("S0", number, 2, number % 3)),
+}
+
+
+MIXED = ["".join(order) for n in (2, 3) for order in itertools.product("tkK", repeat=n)]
+MIXED += ["t", "k", "ttKKtt", "KtktKkt", "ktktKt", "tKttkk"]
+
+
+@pytest.mark.parametrize("before", ["", "K"])
+@pytest.mark.parametrize("order", MIXED)
+def test_trades_and_tickers_of_one_symbol_merge_as_they_came(tmp_path: Path, order: str, before: str) -> None:
+    """High, low and open of every price; sums that a ticker assigns, and sums that go on from there."""
+    payloads = [PARTS[part](number) for number, part in enumerate(order)]
+    first = [PARTS[part](77) for part in before]
+    whole = receiver_of(tmp_path)
+    whole.send(*first, *payloads)
+    receiver = receiver_of(tmp_path, "conflate")
+    receiver.send(*first, trades(0, 16 - len(first), "S5"))
+    receiver.send(*payloads)
+    waiting = receiver.listener.pending
+    assert waiting <= 3
+    assert waiting + receiver.counted().get(Reason.CONFLATED, 0) == len(order)
+    assert receiver.balanced()
+    found = [record for record in emptied(receiver, receiver.records()) if record.row == receiver.table.lookup(b"S0")]
+    assert_ends_alike(found, whole.records())
+
+
+def test_what_waits_of_a_symbol_leaves_in_the_order_in_which_it_was_last_changed(tmp_path: Path) -> None:
+    receiver = receiver_of(tmp_path, "conflate")
+    receiver.send(trades(0, 16, "S5"))
+    receiver.send(*(PARTS[part](100 + number) for number, part in enumerate("tqbqtKqt")))
+    records = emptied(receiver, receiver.records())[16:]
+    firsts = [record.sequence for record in records if not record.kind == LEVEL or record.flags & 16]
+    assert [record.kind for record in records if record.sequence in (102, 106)] == [LEVEL, LEVEL, QUOTE]
+    assert sorted(set(firsts), key=firsts.index) == [102, 104, 105, 106, 107]
+
+
+def test_a_symbol_that_never_rests_does_not_keep_the_others_out(tmp_path: Path) -> None:
+    receiver = receiver_of(tmp_path, "conflate")
+    receiver.send(trades(0, 16, "S5"))
+    receiver.send(PARTS["t"](0), PARTS["q"](1), trades(50, 1, "S1"))
+    seen: list[Record] = []
+    for number in range(2, 10):
+        # Room for one record; and more of the busy one before there is room again.
+        seen += unpack(receiver.readers[0].poll(1))
+        receiver.listener.drain()
+        receiver.send(PARTS["tq"[number % 2]](number), PARTS["qt"[number % 2]](number))
+    seen += unpack(receiver.readers[0].poll(100))
+    rows = [record.row for record in seen[16:]]
+    assert rows.index(receiver.table.lookup(b"S1")) == 2
 
 
 def test_conflated_symbols_leave_in_the_order_in_which_they_came(tmp_path: Path) -> None:
@@ -374,20 +457,89 @@ def test_what_is_given_up_while_it_waits_is_counted_as_lost(tmp_path: Path) -> N
     assert receiver.listener.pending == receiver.listener.drain() == 0
 
 
+@pytest.mark.parametrize("side_queue", [4, 1 << 20])
 @pytest.mark.parametrize("overflow", ["block", "conflate", "drop"])
-def test_gaps_and_sessions_are_never_lost_to_a_full_ring(tmp_path: Path, overflow: str) -> None:
-    receiver = receiver_of(tmp_path, overflow)
-    receiver.send(trades(0, 20))
+def test_gaps_and_sessions_are_never_lost_to_a_full_ring(tmp_path: Path, overflow: str, side_queue: int) -> None:
+    receiver = receiver_of(tmp_path, overflow, side_queue_records=side_queue)
+    receiver.send(trades(0, 30))
     receiver.listener.publish_gap(GapReason.DISCONNECT, -1)
     receiver.listener.publish_status(20260105, MarketStatus.OPEN)
-    found = []
-    for _ in range(20):
-        left = receiver.listener.drain()
-        found += receiver.records()
-        if not left:
-            break
+    found = emptied(receiver, [])
+    assert receiver.balanced()
     kinds = [record.kind for record in found if record.kind in (GAP, STATUS) and record.a != GapReason.OVERFLOW]
     assert kinds == [GAP, STATUS]
+
+
+@pytest.mark.parametrize("overflow", ["block", "conflate", "drop"])
+@pytest.mark.parametrize("room", [0, 1, 5])
+def test_what_comes_behind_a_session_is_applied_behind_it(tmp_path: Path, overflow: str, room: int) -> None:
+    """However full the ring is: neither passed by, nor merged with what came before."""
+    receiver = receiver_of(tmp_path, overflow)
+    one = "S1"
+    receiver.send(trades(0, 20, one))
+    receiver.listener.publish_status(20260105, MarketStatus.OPEN)
+    found = unpack(receiver.readers[0].poll(room))
+    receiver.send(trades(100, 5, one))
+    receiver.listener.drain()
+    receiver.send(trades(200, 30, one))
+    emptied(receiver, found)
+    receiver.send(trades(300, 1, one))
+    emptied(receiver, found)
+    own = [record for record in found if record.kind != GAP]
+    rolled = [record.kind for record in own].index(STATUS)
+    assert all(record.sequence < 100 for record in own[:rolled])
+    after = own[rolled + 1 :]
+    assert all(record.sequence >= 100 for record in after)
+    assert after[-1].sequence == 300
+    if overflow == "conflate":
+        counts = [1 if record.kind == TRADE else int(np.float64(record.d).view(np.int64)) for record in after
+                  if record.kind == TRADE or record.flags & 16]
+        assert sum(counts) == 36
+    assert receiver.balanced()
+
+
+def test_what_was_dropped_behind_a_session_is_told(tmp_path: Path) -> None:
+    receiver = receiver_of(tmp_path, "drop")
+    receiver.send(trades(0, 16))
+    receiver.listener.publish_status(20260105, MarketStatus.OPEN)
+    receiver.send(trades(16, 4))
+    found = emptied(receiver, [])
+    receiver.send(trades(20, 1))
+    found += receiver.records()
+    assert [record.kind for record in found[16:]] == [GAP, STATUS, TRADE]
+    assert told(found) == receiver.counter(C_LOST) == 4
+
+
+def test_two_listeners_of_a_receiver_share_rings_and_counters_and_keep_every_order(tmp_path: Path) -> None:
+    """Each with symbols of its own and a queue of its own, of different policies."""
+    one = receiver_of(tmp_path, "block", shards=2)
+    other = receiver_of(tmp_path, "conflate", shards=2, beside=one)
+    generator = random.Random(5)
+    found: list[Record] = []
+    sent = {symbol: 0 for symbol in SYMBOLS}
+    for number in range(300):
+        index = generator.randrange(len(SYMBOLS))
+        symbol = SYMBOLS[index]
+        (one if index % 2 else other).send(frame("trades", {"s": symbol, "n": number, "p": 1, "q": 1}))
+        sent[symbol] += 1
+        if generator.random() < 0.2:
+            found += [record for reader in one.readers for record in unpack(reader.poll(generator.randrange(9)))]
+        if generator.random() < 0.2:
+            (one if number % 2 else other).listener.drain()
+        assert one.balanced()
+    for _ in range(100):
+        left = one.listener.drain() + other.listener.drain()
+        found += one.records()
+        if not left:
+            break
+    for index, symbol in enumerate(SYMBOLS):
+        row = one.table.lookup(symbol.encode())
+        own = [record for record in found if record.row == row and (record.kind != TRADES or record.flags & 16)]
+        sequences = [record.sequence for record in own]
+        assert sequences == sorted(set(sequences))
+        counts = [1 if record.kind == TRADE else int(np.float64(record.d).view(np.int64)) for record in own]
+        assert sum(counts) == sent[symbol]
+        assert index % 2 == 0 or all(record.kind == TRADE for record in own)
 
 
 def test_a_gap_of_some_symbols_is_told_to_each_of_them(tmp_path: Path) -> None:

@@ -59,8 +59,9 @@ cdef class FrameListener(WSListener):
     cdef Record scratch
     cdef uint64_t dropped[RINGS_MAX]
     cdef uint64_t room_to_resume[RINGS_MAX]
-    # GAP and STATUS records that wait behind what is conflated or dropped.
+    # GAP and STATUS records of each ring that wait behind what was dropped, and how many.
     cdef list _held
+    cdef Py_ssize_t held[RINGS_MAX]
     cdef int64_t side_lost
     cdef int close_code
     cdef str close_reason
@@ -86,10 +87,13 @@ cdef class FrameListener(WSListener):
     cdef void _publish(self) noexcept
     cdef void _end_read(self) noexcept
     cdef Record *_slot_under_pressure(self, int shard) except? NULL
+    cdef bint _passes(self, int shard, int n) noexcept
     cdef void _commit_waiting(self, int shard) noexcept
     cdef int _put(self, int shard, const Record *records, int n) except -1
     cdef int _tell(self, int shard, const Record *record) except -1
     cdef int _strain(self) except -1
     cdef Py_ssize_t _relieve(self) except -1
+    cdef int _resume(self, int shard, RingWriter ring) except -1
+    cdef Record *_beyond_side(self) except NULL
     cdef Py_ssize_t _drain_side(self) except -1
     cdef bint _grow_side(self) except -1

@@ -174,7 +174,7 @@ cdef class FrameListener(WSListener):
             # Not at the first free slot: the GAP record that ends each episode takes one, and would leave none.
             self.room_to_resume[i] = max(2, (<RingWriter>ring).capacity // 8)
         self.conflator = Conflator(symbols.rows, self.ring_count, self.levels) if self.overflow == CONFLATE else None
-        self._held = []
+        self._held = [[] for _ in rings]
         self._lent = (counter_block, offset_word)
         self.counters = <uint64_t *>counter_block.data
         self.clock_offset = <const uint64_t *>offset_word.data
@@ -527,14 +527,21 @@ cdef class FrameListener(WSListener):
             if self.side_end == self.side_room and not self._grow_side():
                 return NULL
             return &self.side[self.side_end].record
+        if self._passes(shard, 1):
+            return ring.at(0)
         if self.overflow == CONFLATE:
-            if self.conflator.waiting_of[shard] == 0 and ring.room(1):
-                return ring.at(0)
             self.via = VIA_CONFLATOR
             return &self.scratch
-        if self.dropped[shard] or not ring.room(1):
-            return NULL
-        return ring.at(0)
+        return NULL
+
+    cdef bint _passes(self, int shard, int n) noexcept:
+        """Under the policies that go on reading: whether nothing waits for the ring before `n` records with room."""
+        if self.overflow == CONFLATE:
+            if self.conflator.first[shard] is not NULL:
+                return False
+        elif self.dropped[shard] or self.held[shard]:
+            return False
+        return (<RingWriter>self.rings[shard]).room(n)
 
     cdef void _commit_waiting(self, int shard) noexcept:
         """As `_commit`, while something waits."""
@@ -570,9 +577,7 @@ cdef class FrameListener(WSListener):
                     freed = ring.wait_for_space(n)
             if not freed:
                 self._strain()
-        if not self.strained or (
-            self.overflow == CONFLATE and self.conflator.waiting_of[shard] == 0 and ring.room(n)
-        ) or (self.overflow == DROP and not self.dropped[shard] and ring.room(n)):
+        if not self.strained or (self.overflow != BLOCK and self._passes(shard, n)):
             for i in range(n):
                 ring.at(i)[0] = records[i]
                 crash_point(21)
@@ -605,7 +610,7 @@ cdef class FrameListener(WSListener):
     cdef bint _grow_side(self) except -1:
         cdef Py_ssize_t room = min(self.side_max, max(4096, self.side_room * 2))
         cdef SideRecord *grown
-        if room == self.side_room:
+        if room <= self.side_room:
             if not self.side_first:
                 return False
             # What was drained has left room at the front.
@@ -684,28 +689,30 @@ cdef class FrameListener(WSListener):
                     # Groups are written through a buffer: in the ring they may lie across its end.
                     self._take(shard, ring, n)
                     n = self.conflator.size_of_next(shard)
-                left += self.conflator.waiting_of[shard]
-            elif self.dropped[shard]:
-                if ring.room(self.room_to_resume[shard]):
-                    self._gap(ring.at(0), GAP_OVERFLOW, self.dropped[shard])
-                    ring.position += 1
-                    self.dropped[shard] = 0
-                else:
-                    left += 1
+            elif self.dropped[shard] or self.held[shard]:
+                self._resume(shard, ring)
+        left = self.pending
         if self.overflow == CONFLATE and <uint64_t>left > self.counters[C_SIDE_PEAK]:
             self.counters[C_SIDE_PEAK] = left
-        while not left and self._held:
-            shard, record = self._held[0]
-            ring = <RingWriter>self.rings[shard]
-            if not ring.room(1):
-                break
-            memcpy(ring.at(0), <const char *>record, sizeof(Record))
-            ring.position += 1
-            del self._held[0]
-        left += len(self._held)
         if not left:
             self.strained = False
         return left
+
+    cdef int _resume(self, int shard, RingWriter ring) except -1:
+        """Go on with a ring whose events were dropped: tell how many, then what was to be told behind them."""
+        cdef bytes record
+        if self.dropped[shard]:
+            if not ring.room(self.room_to_resume[shard]):
+                return 0
+            self._gap(ring.at(0), GAP_OVERFLOW, self.dropped[shard])
+            ring.position += 1
+            self.dropped[shard] = 0
+        while self.held[shard] and ring.room(1):
+            record = self._held[shard].pop(0)
+            memcpy(ring.at(0), <const char *>record, sizeof(Record))
+            ring.position += 1
+            self.held[shard] -= 1
+        return 0
 
     cdef void _take(self, int shard, RingWriter ring, int n) noexcept:
         cdef Record records[LEVELS_MAX]
@@ -735,8 +742,8 @@ cdef class FrameListener(WSListener):
         self.strained = False
         self.side_first = self.side_end = 0
         for i in range(self.ring_count):
-            self.dropped[i] = 0
-        self._held.clear()
+            self.dropped[i] = self.held[i] = 0
+            self._held[i].clear()
         self.side_lost += lost
         self.counters[C_RECORDS] -= lost
         if not self.in_read:
@@ -839,33 +846,45 @@ cdef class FrameListener(WSListener):
         record.value[1].i = count
 
     cdef int _tell(self, int shard, const Record *record) except -1:
-        """Publish a record that is no event. It is never dropped and never merged: it waits behind what does."""
+        """Publish a record that is no event. It is never dropped and never merged: it waits behind what waits, and
+        what comes later waits behind it, or is dropped."""
         cdef RingWriter ring = <RingWriter>self.rings[shard]
         cdef Record *place
         if self.overflow != BLOCK:
             if not self.strained and not ring.room(1):
                 self._publish()
                 self._strain()
-            if self.strained:
-                self._held.append((shard, (<const char *>record)[:sizeof(Record)]))
+            if self.strained and not self._passes(shard, 1):
+                if self.overflow == CONFLATE:
+                    return self.conflator.tell(shard, record)
+                self._held[shard].append((<const char *>record)[:sizeof(Record)])
+                self.held[shard] += 1
                 return 0
         place = self._slot(shard)
         if place is NULL:
-            # The side queue is full of events, and what comes now is lost with a GAP record of its own.
-            return 0
+            # The side queue is full, but its bound is for events.
+            place = self._beyond_side()
         place[0] = record[0]
         self._commit(shard)
         return 0
 
+    cdef Record *_beyond_side(self) except NULL:
+        cdef SideRecord *grown = <SideRecord *>PyMem_Realloc(self.side, (self.side_room + 1) * sizeof(SideRecord))
+        if grown is NULL:
+            raise MemoryError
+        self.side = grown
+        self.side_room += 1
+        return &self.side[self.side_end].record
+
     @property
     def pending(self) -> int:
         """What waits for room: records in the side queue, events being conflated, losses and gaps to be told."""
-        cdef Py_ssize_t waiting = self.side_end - self.side_first + len(self._held)
+        cdef Py_ssize_t waiting = self.side_end - self.side_first
         cdef int shard
         if self.conflator is not None:
-            waiting += self.conflator.waiting
+            waiting += self.conflator.waiting + self.conflator.told
         for shard in range(self.ring_count):
-            waiting += self.dropped[shard] != 0
+            waiting += (self.dropped[shard] != 0) + self.held[shard]
         return waiting
 
     @property
