@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from openbell.config import Overflow
+
 _json = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line of stdout."
 )
@@ -48,7 +50,11 @@ def peers(as_json: bool, quick: bool) -> None:
     "--profile", type=click.Choice(["cn", "hk", "us"]), default="cn", show_default=True, help="Whose opening it is."
 )
 @click.option(
-    "--scale", type=click.FloatRange(0.001, 100), default=1.0, show_default=True, help="Multiplies the number of events."
+    "--scale",
+    type=click.FloatRange(0.001, 100),
+    default=1.0,
+    show_default=True,
+    help="Multiplies the number of events.",
 )
 @click.option("--frame-ticks", type=click.IntRange(1, 1000), default=1, show_default=True, help="Events a frame.")
 @click.option(
@@ -67,7 +73,7 @@ def burst(
     profile: str,
     scale: float,
     frame_ticks: int,
-    overflow: str,
+    overflow: Overflow,
     seconds: float | None,
     find_limit: bool,
     plot: Path | None,

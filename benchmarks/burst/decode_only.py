@@ -1,7 +1,8 @@
 """A client that decodes what a market sends, and does nothing else: what is left when all of OpenBell's own is gone.
 
-``python -m benchmarks.burst.decode_only CONFIG`` subscribes as the only source of a feed's CONFIG (as JSON) would. A line
-on its stdin says that everything is sent; then it prints when it had decoded the last frame, and how many there were.
+``python -m benchmarks.burst.decode_only CONFIG`` subscribes as the only source of a feed's CONFIG (as JSON) would. A
+line on its stdin says that everything is sent; then it prints when it had decoded the last frame, and how many there
+were.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import uvloop
@@ -22,6 +23,9 @@ from openbell.config import Config
 from openbell.core.baseline import DecodeListener
 from openbell.vendors import Ack, Vendor, create
 from openbell.vendors.plan import Route
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _QUIET_S = 0.05
 
@@ -41,7 +45,7 @@ class _Client:
         self.listener = DecodeListener(self._answer, self._note)
         return cast(WSListener, self.listener)
 
-    def _answer(self, payload: bytes | memoryview) -> None:
+    def _answer(self, payload: ReadableBuffer) -> None:
         if isinstance(self._vendor.control(bytes(payload)), Ack):
             self._answers += 1
             if self._answers >= self._wanted:

@@ -7,7 +7,6 @@ take turns; the machine's speed changes from turn to turn, so that each pair has
 from __future__ import annotations
 
 import json
-import select
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from benchmarks.processes import BenchmarkError
 from openbell.demo import Aborted, DemoOptions, View, run_demo
 from openbell.demo.exchange import Event, Exchange, read_lists
 from openbell.demo.feed import configure
-from openbell.signals import StopSignals
+from openbell.signals import StopSignals, wait_readable
 
 ROOT = Path(__file__).resolve().parents[2]
 _TIMEOUT_S = 60.0
@@ -120,7 +119,7 @@ def _next(heard: Iterator[Event], name: str) -> Event:
 
 def _heard(exchange: Exchange, signals: StopSignals) -> Iterator[Event]:
     while True:
-        select.select([exchange, signals], [], [])
+        wait_readable([exchange.fileno(), signals.fileno()], _TIMEOUT_S)
         if signals.requested:
             raise Aborted
         yield from exchange.events()

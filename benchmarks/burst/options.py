@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
+from openbell.config import Overflow
 from openbell.demo import DemoOptions
 
 GENERATOR_LATE_P99_NS = 5_000_000
@@ -38,7 +39,7 @@ class BurstOptions:
     profile: str
     scale: float
     frame_ticks: int
-    overflow: str
+    overflow: Overflow
     seconds: float
     repeats: int
 

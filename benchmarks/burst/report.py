@@ -76,8 +76,8 @@ def table(found: dict[str, Any], out: TextIO) -> None:
         print(text, file=out)
 
     say(
-        f"{found['profile']} x {found['scale']:g}: {found['symbols']:,} symbols, {found['frame_ticks']} events a frame, "
-        f"{found['seconds']:g} s, overflow {found['overflow']}"
+        f"{found['profile']} x {found['scale']:g}: {found['symbols']:,} symbols, {found['frame_ticks']} events a "
+        f"frame, {found['seconds']:g} s, overflow {found['overflow']}"
     )
     say(
         f"offered {found['offered']:,}, in the first second {found['offered_first_second']:,} "
@@ -99,9 +99,9 @@ def table(found: dict[str, Any], out: TextIO) -> None:
         f"for {found['reading_paused_ns'] / 1e9:.3f} s"
     )
     say(
-        f"first flush of {found['first_flush_events']:,}: in the snapshot after {found['first_flush_drain_ns'] / 1e6:,.1f} "
-        f"ms, only decoded after {found['decode_only_drain_ns'] / 1e6:,.1f} ms: {found['first_flush_ratio']:.2f} x "
-        f"(at most {DRAIN_RATIO} x)"
+        f"first flush of {found['first_flush_events']:,}: in the snapshot after "
+        f"{found['first_flush_drain_ns'] / 1e6:,.1f} ms, only decoded after "
+        f"{found['decode_only_drain_ns'] / 1e6:,.1f} ms: {found['first_flush_ratio']:.2f} x (at most {DRAIN_RATIO} x)"
     )
     if "limit_scale" in found:
         say(f"highest scale sustained: {found['limit_scale']:g}")

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import openbell
-from benchmarks.processes import BenchmarkError, cpu_ns
 from benchmarks.peers.frames import REPORT, Oracle, Pool, Rows
 from benchmarks.peers.generator_process import GeneratorProcess
 from benchmarks.peers.stacks import OURS, Stack
+from benchmarks.processes import BenchmarkError, cpu_ns
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 30.0

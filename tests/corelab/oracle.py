@@ -194,7 +194,9 @@ class Oracle:
         given = list(records)
         at = 0
         while at < len(given):
-            count = next((n for n in range(1, GROUP_MAX + 1) if whole(given[at : at + n])), 1) if _begins(given[at]) else 1
+            count = (
+                next((n for n in range(1, GROUP_MAX + 1) if whole(given[at : at + n])), 1) if _begins(given[at]) else 1
+            )
             self.apply(given[at : at + count], start + at)
             at += count
 

@@ -35,7 +35,8 @@ def burst(*arguments: str) -> tuple[int, dict[str, Any], str]:
 
 
 @pytest.mark.parametrize(
-    ("profile", "scale", "ticks", "first_second", "flush"), [("hk", 0.5, 1, 5_000, 1_500), ("us", 0.1, 100, 50_000, 2_000)]
+    ("profile", "scale", "ticks", "first_second", "flush"),
+    [("hk", 0.5, 1, 5_000, 1_500), ("us", 0.1, 100, 50_000, 2_000)],
 )
 def test_an_opening_comes_through_whole(
     profile: str, scale: float, ticks: int, first_second: int, flush: int, tmp_path: Path

@@ -11,12 +11,12 @@ import pytest
 
 from benchmarks.generator import TICKS_A_FRAME
 from benchmarks.peers import report
-from benchmarks.processes import BenchmarkError
 from benchmarks.peers.frames import Oracle, Pool
 from benchmarks.peers.generator_process import GeneratorProcess
 from benchmarks.peers.lane import Lane
 from benchmarks.peers.run import Plan, compare
 from benchmarks.peers.stacks import OURS, STACKS, Stack
+from benchmarks.processes import BenchmarkError
 
 SMALL = Plan(rounds=2, slice_s=0.02)
 

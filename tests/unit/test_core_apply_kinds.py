@@ -43,7 +43,9 @@ def flags(values: list[float | None]) -> int:
     return sum(1 << index for index, value in enumerate(values) if value is not None)
 
 
-def book(row: int, *levels: tuple[float | None, float | None, float | None, float | None], **stamps: int) -> list[Record]:
+def book(
+    row: int, *levels: tuple[float | None, float | None, float | None, float | None], **stamps: int
+) -> list[Record]:
     """Return the group of a book; what is absent holds a value that would show if it were used."""
     group = []
     for number, level in enumerate(levels):
@@ -66,7 +68,9 @@ def merged(
 ) -> list[Record]:  # fmt: skip
     """Return trades merged into a group; without a size, none of its prices is a trade's."""
     whole = HAS_A | HAS_B | HAS_C | HAS_D
-    head = Record(row, TRADES, 0, whole - (size is None) * HAS_B | FIRST, a=last, b=-7.0 if size is None else size, c=first)
+    head = Record(
+        row, TRADES, 0, whole - (size is None) * HAS_B | FIRST, a=last, b=-7.0 if size is None else size, c=first
+    )
     packed = head._replace(d=np.int64(count).view(np.float64).item(), **stamps)
     return [packed, Record(row, TRADES, 0, whole | LAST, a=high, b=low, c=volume, d=turnover, **stamps)]
 
@@ -154,7 +158,7 @@ def test_a_side_that_is_absent_is_nan_without_a_size(side: int) -> None:
     there[side] = there[side + 1] = None
     feed(rig, book(0, (there[0], there[1], there[2], there[3])))
     copy = rig.copy()
-    gone, left = (("bid", "ask") if side == 0 else ("ask", "bid"))
+    gone, left = ("bid", "ask") if side == 0 else ("ask", "bid")
     assert (math.isnan(copy[gone][0]), copy[f"{gone}_size"][0]) == (True, 0)
     assert (math.isnan(copy[f"book_{gone}_1"][0]), copy[f"book_{gone}_size_1"][0]) == (True, 0)
     assert copy[left][0] == copy[f"book_{left}_1"][0] == there[2 - side]
@@ -205,7 +209,10 @@ def test_of_what_is_no_whole_group_nothing_is_shown(records: list[Record]) -> No
 
 def test_a_ticker_assigns_what_it_carries_and_counts_no_trade() -> None:
     rig = Rig()
-    feed(rig, [trade(0, 10.0, 5.0, sequence=3), ticker(0, 8.0, 7.5, 100.0, 900.0, sequence=4, exchange_ns=5, receive_ns=6)])
+    feed(
+        rig,
+        [trade(0, 10.0, 5.0, sequence=3), ticker(0, 8.0, 7.5, 100.0, 900.0, sequence=4, exchange_ns=5, receive_ns=6)],
+    )
     feed(rig, [ticker(0, 9.0)])
     copy = rig.copy()
     row = {name: copy[name][0].item() for name, _ in rig.reader.columns}
@@ -279,7 +286,11 @@ def test_a_session_takes_every_row_of_the_worker_and_no_other(tmp_path: Path) ->
     assert not copy["session"][others].any()
     assert not copy["status"][others].any()
     assert copy["volume"][other] == 1.0
-    assert (copy["session"][rig.feed_row], copy["status"][rig.feed_row], copy["trades"][rig.feed_row]) == (MONDAY, OPEN, 1)
+    assert (copy["session"][rig.feed_row], copy["status"][rig.feed_row], copy["trades"][rig.feed_row]) == (
+        MONDAY,
+        OPEN,
+        1,
+    )
 
 
 def test_a_session_that_is_told_again_or_is_over_rolls_nothing(tmp_path: Path) -> None:
@@ -347,13 +358,17 @@ def test_without_a_symbol_table_a_session_is_told_to_the_feed_row_alone() -> Non
 ROWS = st.sampled_from([0, 1, 63])
 PRICE, SIZE = st.integers(1, 40).map(lambda n: n / 4), st.integers(0, 9).map(float)
 MAYBE_PRICE, MAYBE_SIZE = st.one_of(st.none(), PRICE), st.one_of(st.none(), SIZE)
+TICKER_VALUES = (PRICE, MAYBE_PRICE, MAYBE_SIZE, MAYBE_SIZE)
 STAMPS: dict[str, Any] = {name: st.integers(0, 99) for name in ("sequence", "exchange_ns", "receive_ns")}
-SESSIONS, STATUSES = st.sampled_from([None, MONDAY, TUESDAY, WEDNESDAY]), st.sampled_from([None, 0, OPEN, BREAK, CLOSED])
+SESSIONS, STATUSES = (
+    st.sampled_from([None, MONDAY, TUESDAY, WEDNESDAY]),
+    st.sampled_from([None, 0, OPEN, BREAK, CLOSED]),
+)
 LEVELS_OF_BOOKS = st.lists(st.tuples(MAYBE_PRICE, MAYBE_SIZE, MAYBE_PRICE, MAYBE_SIZE), min_size=1, max_size=5)
 UNITS = st.one_of(
     st.builds(lambda *given, **stamps: [trade(*given, **stamps)], ROWS, PRICE, MAYBE_SIZE, MAYBE_SIZE, **STAMPS),
     st.builds(lambda row, levels, **stamps: book(row, *levels, **stamps), ROWS, LEVELS_OF_BOOKS, **STAMPS),
-    st.builds(lambda *given, **stamps: [ticker(*given, **stamps)], ROWS, PRICE, MAYBE_PRICE, MAYBE_SIZE, MAYBE_SIZE, **STAMPS),
+    st.builds(lambda *given, **stamps: [ticker(*given, **stamps)], ROWS, *TICKER_VALUES, **STAMPS),
     st.builds(merged, ROWS, PRICE, MAYBE_SIZE, PRICE, st.integers(0, 9), PRICE, PRICE, SIZE, SIZE, **STAMPS),
     st.builds(lambda row: [Record(row, GAP, receive_ns=5)], st.one_of(ROWS, st.just(ROW_NONE))),
     st.builds(lambda *given: [status(*given)], SESSIONS, STATUSES, st.one_of(ROWS, st.just(ROW_NONE))),

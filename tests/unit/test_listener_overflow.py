@@ -313,7 +313,9 @@ def random_frames(seed: int, count: int) -> list[bytes]:
             event = {"s": symbol, "n": number, "b": price, "B": size, "a": price + 1, "A": size}
         elif kind == "tickers":
             # Sums on and off: what a ticker does not say goes on from what came before it.
-            event = {"s": symbol, "n": number, "p": price} | {name: size + 50.0 for name in "bqA" if generator.random() < 0.5}
+            event = {"s": symbol, "n": number, "p": price} | {
+                name: size + 50.0 for name in "bqA" if generator.random() < 0.5
+            }
             frames.append(msgspec.json.encode([event]))
             continue
         elif kind == "partial":
@@ -325,8 +327,8 @@ def random_frames(seed: int, count: int) -> list[bytes]:
 
 
 EVENTUALLY = (
-    "last", "size", "open", "high", "low", "prev_close", "trades", "trade_sequence", "bid", "bid_size", "ask", "ask_size",
-    "quote_sequence", "gaps", "session", "status",
+    "last", "size", "open", "high", "low", "prev_close", "trades", "trade_sequence", "bid", "bid_size", "ask",
+    "ask_size", "quote_sequence", "gaps", "session", "status",
 )  # fmt: skip
 BOOK = [f"book_{part}_{n}" for part in ("bid", "bid_size", "ask", "ask_size") for n in range(1, LEVELS + 1)]
 
@@ -339,8 +341,11 @@ def assert_ends_alike(found: list[Record], expected: list[Record]) -> None:
     for name in ("volume", "turnover"):
         np.testing.assert_allclose(columns[name], wanted[name], rtol=1e-9, err_msg=name)
     # The worker stamps nothing itself, and the last event of all is the last one here.
-    latest = [max(record.receive_ns for record in records if record.row == row) for records in (found, expected)
-              for row in sorted({record.row for record in records if record.row < 64})]
+    latest = [
+        max(record.receive_ns for record in records if record.row == row)
+        for records in (found, expected)
+        for row in sorted({record.row for record in records if record.row < 64})
+    ]
     assert columns["receive_ns"][:64][columns["receive_ns"][:64] > 0].tolist() == latest[: len(latest) // 2]
 
 
@@ -419,7 +424,7 @@ def test_what_waits_of_a_symbol_leaves_in_the_order_in_which_it_was_last_changed
     receiver.send(trades(0, 16, "S5"))
     receiver.send(*(PARTS[part](100 + number) for number, part in enumerate("tqbqtKqt")))
     records = emptied(receiver, receiver.records())[16:]
-    firsts = [record.sequence for record in records if not record.kind == LEVEL or record.flags & 16]
+    firsts = [record.sequence for record in records if record.kind != LEVEL or record.flags & 16]
     assert [record.kind for record in records if record.sequence in (102, 106)] == [LEVEL, LEVEL, QUOTE]
     assert sorted(set(firsts), key=firsts.index) == [102, 104, 105, 106, 107]
 
@@ -492,8 +497,11 @@ def test_what_comes_behind_a_session_is_applied_behind_it(tmp_path: Path, overfl
     assert all(record.sequence >= 100 for record in after)
     assert after[-1].sequence == 300
     if overflow == "conflate":
-        counts = [1 if record.kind == TRADE else int(np.float64(record.d).view(np.int64)) for record in after
-                  if record.kind == TRADE or record.flags & 16]
+        counts = [
+            1 if record.kind == TRADE else int(np.float64(record.d).view(np.int64))
+            for record in after
+            if record.kind == TRADE or record.flags & 16
+        ]
         assert sum(counts) == 36
     assert receiver.balanced()
 
@@ -516,7 +524,7 @@ def test_two_listeners_of_a_receiver_share_rings_and_counters_and_keep_every_ord
     other = receiver_of(tmp_path, "conflate", shards=2, beside=one)
     generator = random.Random(5)
     found: list[Record] = []
-    sent = {symbol: 0 for symbol in SYMBOLS}
+    sent = dict.fromkeys(SYMBOLS, 0)
     for number in range(300):
         index = generator.randrange(len(SYMBOLS))
         symbol = SYMBOLS[index]

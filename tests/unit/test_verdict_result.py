@@ -98,9 +98,7 @@ def test_one_event_too_few_or_too_many_is_a_failure(count: int, lost: int) -> No
 def overloaded(overflow: Overflow, *, conflated: int = 0, dropped: int = 0, **verdict: Any) -> Result:
     """Return a result in which 90 events were good, and not all of them found room."""
     status = dataclasses.replace(STATUS, applied=60, conflated=conflated, dropped=dropped, lost=dropped)
-    return dataclasses.replace(
-        RESULT, status=status, overflow=overflow, verdict=dataclasses.replace(RIGHT, **verdict)
-    )
+    return dataclasses.replace(RESULT, status=status, overflow=overflow, verdict=dataclasses.replace(RIGHT, **verdict))
 
 
 def test_what_was_merged_is_in_the_snapshot_and_not_lost() -> None:

@@ -110,6 +110,7 @@ def demo(
     """
     from openbell.cli.view import choose_view
     from openbell.demo import Aborted, DemoOptions, run_demo
+    from openbell.demo.options import default_name
     from openbell.demo.scratch import scratch
     from openbell.errors import OpenBellError
     from openbell.signals import StopSignals
@@ -135,7 +136,7 @@ def demo(
         speed=parse_speed(speed),
         symbols=symbols or 0,
         rate=rate,
-        **({"name": name} if name else {}),
+        name=name or default_name(),
     )
     with StopSignals() as signals, scratch() as directory, (directory / "log").open("w+b") as log:
         try:

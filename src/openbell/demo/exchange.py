@@ -24,7 +24,12 @@ class Event(msgspec.Struct, frozen=True):
     event: str
     url: str = ""
     vendor: str = ""
+    start_ns: int = 0
     sent: int = 0
+    offered_first_second: int = 0
+    expected_first_second: int | None = None
+    late_ns: dict[str, int] | None = None
+    cpu_seconds: float = 0.0
 
 
 class Lists(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
         Symbols and streams.
     """
     symbols = tuple(lists.symbols)
-    streams = ("trade", "book") if options.books else ("trade",)
+    streams: tuple[str, ...] = ("trade", "book") if options.books else ("trade",)
     if ready.vendor == "alltick":
         # AllTick takes nobody without a token; the simulator takes any. It travels as a real one would.
         os.environ[_TOKEN] = "any-token-will-do"
@@ -52,6 +52,7 @@ def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
         # A hash does not deal symbols out evenly: leave room, or one shard's rows run out before the table is full.
         symbols_capacity=max(_CAPACITY, 2 * len(symbols)),
         overflow=options.overflow,
+        exchange_latency=options.stamp,
         book_levels=options.kept_levels,
         worker_rate_limit=options.slow_worker,
         ring_capacity=_SMALL_RING if options.slow_worker else _RING,

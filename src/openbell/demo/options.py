@@ -24,7 +24,8 @@ class DemoError(OpenBellError):
     """Say that a demonstration could not be carried through: the simulator ended, nobody connected."""
 
 
-def _default_name() -> str:
+def default_name() -> str:
+    """Return the name of this process's demonstration."""
     return f"demo-{os.getpid()}"
 
 
@@ -54,6 +55,9 @@ class DemoOptions:
         Connections to the simulator; the symbols are dealt out to them.
     receivers, workers : int
         Processes of each role.
+    stamp : bool
+        The messages of a made-up market tell when they were meant to be sent, and the feed keeps a histogram of the
+        time from then to the snapshot.
     slow_worker : int
         Records a second that each worker applies at most; 0: no limit. The rings and the sockets' buffers are small
         then, so that they fill.
@@ -88,13 +92,14 @@ class DemoOptions:
     connections: int = 1
     receivers: int = 1
     workers: int = 2
+    stamp: bool = False
     slow_worker: int = 0
     overflow: Overflow = "block"
     capture: Path | None = None
     speed: float = 1.0
     symbols: int = 0
     rate: float = 20_000.0
-    name: str = field(default_factory=_default_name)
+    name: str = field(default_factory=default_name)
 
     def __post_init__(self) -> None:
         # Checked by the simulator's own rules, here, so that a mistake is an error of usage and starts no process.
@@ -173,11 +178,11 @@ class DemoOptions:
         }
         if self.capture is None:
             given |= {"--seed": self.seed, "--rate": self.rate}
+            if self.stamp:
+                given["--stamp-ns"] = True
             given |= {f"--{name.replace('_', '-')}": getattr(self, name) for name in _MADE_UP if getattr(self, name)}
         else:
             given |= {"--capture": self.capture, "--speed": "max" if math.isinf(self.speed) else self.speed}
         if self.length_s is not None:
             given["--seconds"] = self.length_s
-        return [
-            text for name, value in given.items() for text in ((name,) if value is True else (name, str(value)))
-        ]
+        return [text for name, value in given.items() for text in ((name,) if value is True else (name, str(value)))]

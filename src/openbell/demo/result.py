@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from openbell.config import Overflow
+from openbell.demo.exchange import Event
 from openbell.monitor.status import Status
 from openbell.verdict import Verdict
 
@@ -29,6 +30,10 @@ class Result:
         From the start of sending until the last event was applied.
     interrupted : bool
         Whether it was ended before the market was.
+    start_ns : int
+        When the market opened, ns since the epoch, as the simulator says.
+    statement : Event
+        What the simulator says at the end.
     overflow : str
         What the feed did when a ring was full.
     peak_rss_mb : dict of str to float
@@ -43,6 +48,8 @@ class Result:
     verdict: Verdict
     seconds: float
     interrupted: bool
+    start_ns: int = 0
+    statement: Event = field(default_factory=lambda: Event("done"))
     overflow: Overflow = "block"
     peak_rss_mb: dict[str, float] = field(default_factory=dict)
 

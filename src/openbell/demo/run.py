@@ -97,8 +97,8 @@ def run_demo(options: DemoOptions, view: View, signals: StopSignals, log_file: I
             with attach(options.name) as market:
                 view.attach(market)
                 try:
-                    started, sent = _play(exchange, supervisor, signals, view, market)
-                    finished = _await_applied(sent, supervisor, signals, view, market)
+                    started, start, statement = _play(exchange, supervisor, signals, view, market)
+                    finished = _await_applied(statement.sent, supervisor, signals, view, market)
                 finally:
                     view.close()
                 peaks = _peak_rss_mb(market.status())
@@ -116,11 +116,13 @@ def run_demo(options: DemoOptions, view: View, signals: StopSignals, log_file: I
     return Result(
         market=options.market,
         symbols=len(lists.symbols),
-        sent=sent,
+        sent=statement.sent,
         status=status,
         verdict=verdict,
         seconds=finished - started,
         interrupted=signals.requested,
+        start_ns=start.start_ns,
+        statement=statement,
         overflow=options.overflow,
         peak_rss_mb=peaks,
     )
@@ -138,9 +140,9 @@ def _await_ready(exchange: Exchange, signals: StopSignals) -> Event:
 
 def _play(
     exchange: Exchange, supervisor: Supervisor, signals: StopSignals, view: View, market: Market
-) -> tuple[float, int]:
-    """Watch the market until the simulator states what it sent; return when it began to send, and how much it sent."""
-    started: float | None = None
+) -> tuple[float, Event, Event]:
+    """Watch the market until the simulator states what it sent; return when it began to, and its words on both."""
+    started, start = 0.0, Event("")
     told_to_end = False
     patience = _Patience(CONNECT_S)
     while True:
@@ -154,11 +156,11 @@ def _play(
         view.look()
         for event in exchange.events():
             if event.event == "started":
-                started = time.monotonic()
+                started, start = time.monotonic(), event
             elif event.event == "done":
-                return time.monotonic() if started is None else started, event.sent
+                return started or time.monotonic(), start, event
         # A market may be as quiet as it likes; before it begins, and once it is told to end, things must move.
-        if started is None or told_to_end:
+        if not started or told_to_end:
             status = market.status()
             signs = told_to_end, status.events, tuple((each.state, each.acks) for each in status.connections)
             if patience.exhausted(signs):
