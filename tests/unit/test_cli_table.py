@@ -168,3 +168,9 @@ def test_one_line_tells_the_same_where_there_is_no_terminal() -> None:
     assert "\n" not in line
     for words in ("live", "received 70 (70/s)", "lost 3", "rings 50%"):
         assert words in line
+
+
+def test_what_was_merged_is_shown_where_something_was() -> None:
+    assert "conflated" not in FeedTable(FakeMarket(status_of(), status_of())).line()  # type: ignore[arg-type]
+    assert "conflated 12" in FeedTable(FakeMarket(status_of(), status_of(conflated=12))).line()  # type: ignore[arg-type]
+    assert "conflated 12" in " ".join(drawn(status_of(), status_of(conflated=12)).split())

@@ -60,10 +60,11 @@ class FeedTable:
         seconds = _seconds(status, before)
         recent = _recent(status, before).summary()
         fill = max((ring.backlog / ring.capacity for ring in status.rings), default=0.0)
+        merged = f"  conflated {status.conflated:,}" if status.conflated else ""
         return (
             f"{status.uptime_ns / 1e9:6.1f} s  {_states(status)}  "
             f"received {status.events:,} ({(status.events - before.events) / seconds:,.0f}/s)  "
-            f"applied {status.applied:,}  invalid {status.invalid:,}  lost {status.lost:,}  "
+            f"applied {status.applied:,}  invalid {status.invalid:,}  lost {status.lost:,}{merged}  "
             f"rings {fill:.0%}  p50 {_micros(recent['p50'])}  p99 {_micros(recent['p99'])}"
         )
 
@@ -95,7 +96,8 @@ def _health(status: Status, before: Status) -> Table:
     grid.add_row(
         "totals",
         f"received {status.events:,}   applied {status.applied:,}   ignored {status.ignored:,}   "
-        f"invalid {_alarm(status.invalid, 'yellow')}   lost {_alarm(status.lost, 'red')}",
+        f"invalid {_alarm(status.invalid, 'yellow')}   lost {_alarm(status.lost, 'red')}   "
+        f"conflated {_alarm(status.conflated, 'yellow')}",
     )
     fullest = sorted(status.rings, key=lambda ring: ring.backlog / ring.capacity, reverse=True)[:_RINGS_SHOWN]
     # In the order of their numbers, so that they do not jump about.
