@@ -149,6 +149,34 @@ def test_a_capture_is_applied_in_full_and_its_other_messages_are_counted(tmp_pat
     assert (result["sent"], result["applied"], result["ignored"], result["invalid"]) == (5001, 4000, 1001, 0)
 
 
+def test_captured_order_books_and_tickers_are_applied_too(tmp_path: Path) -> None:
+    books, tickers = tmp_path / "books.capture", tmp_path / "tickers.capture"
+    with books.open("w") as file:
+        for n in range(1000):
+            sides = [
+                [{"price": f"{9 + n % 7 + side}.{level}", "volume": "100"} for level in range(3)] for side in (0, 1)
+            ]
+            data = {
+                "code": f"{n % 5}.HK",
+                "seq": n,
+                "tick_time": 1_700_000_000_000 + n,
+                "bids": sides[0],
+                "asks": sides[1],
+            }
+            if n % 3 == 0:
+                data["asks"] = []
+            file.write(f"{10**9 + n} {json.dumps({'cmd_id': 22999, 'data': data}, separators=(',', ':'))}\n")
+    with tickers.open("w") as file:
+        for n in range(1000):
+            data = {"e": "24hrMiniTicker", "E": 1_700_000_000_000 + n, "s": f"S{n % 5}USDT", "c": f"{n + 1}", "o": "7"}
+            data |= {"h": f"{n + 1}", "l": "1", "v": f"{n * 3}", "q": f"{n * 7}"}
+            message = {"stream": f"s{n % 5}usdt@miniTicker", "data": data}
+            file.write(f"{10**9 + n} {json.dumps(message, separators=(',', ':'))}\n")
+    for capture in (books, tickers):
+        result = play("--capture", str(capture), "--speed", "max")
+        assert (result["symbols"], result["sent"], result["applied"]) == (5, 1000, 1000)
+
+
 def test_two_demonstrations_run_at_once() -> None:
     arguments = ("demo", "--seconds", "0.5", "--symbols", "200", "--workers", "1", "--json")
     with started(*arguments) as first, started(*arguments) as second:

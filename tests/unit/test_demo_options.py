@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from openbell.demo import DemoOptions
+from openbell import vendors
+from openbell.demo import DemoError, DemoOptions
 from openbell.demo.exchange import Event, Lists
 from openbell.demo.feed import configure
 from openbell.errors import ConfigError
@@ -88,7 +89,10 @@ def test_the_feed_takes_all_that_is_played_and_keeps_every_level_of_it() -> None
     for universe, levels in (("hk", 10), ("us", 1)):
         assert configure(DemoOptions(books=True, universe=universe), ready, lists).feed.book_levels == levels
     assert configure(DemoOptions(books=True, book_levels=3), ready, lists).feed.book_levels == 3
-    assert configure(DemoOptions(), ready, lists).feed.book_levels == 0
+    no_books = Lists(symbols=["600519.SH"], streams=["600519.SH"])
+    assert configure(DemoOptions(), ready, no_books).feed.book_levels == 0
+    assert configure(DemoOptions(), ready, no_books).source.streams == ("trade",)
+    assert configure(DemoOptions(capture=Path("x")), ready, lists).feed.book_levels == 10
 
 
 def test_best_bids_and_offers_have_no_levels() -> None:
@@ -96,6 +100,15 @@ def test_best_bids_and_offers_have_no_levels() -> None:
     ready = Event(event="ready", url="ws://127.0.0.1:1/stream", vendor="binance")
     config = configure(DemoOptions(dialect="binance", books=True), ready, lists)
     assert (config.source.streams, config.feed.book_levels) == (("bookTicker", "trade"), 0)
+
+
+def test_a_capture_of_which_the_oracle_says_too_little_is_refused() -> None:
+    ready = Event(event="ready", url="ws://127.0.0.1:1/stream", vendor="binance")
+    options = DemoOptions(capture=Path("x"))
+    with pytest.raises(DemoError, match="arrays of a whole market"):
+        configure(options, ready, Lists(["BTCUSDT"], ["btcusdt@trade", "!miniTicker@arr"]))
+    with pytest.raises(ConfigError, match="volume of a whole day"):
+        vendors.create(configure(options, ready, Lists(["BTCUSDT"], ["btcusdt@trade", "btcusdt@miniTicker"])).source)
 
 
 def test_held_back_workers_have_small_rings_and_buffers_which_fill_at_once() -> None:

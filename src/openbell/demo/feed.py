@@ -6,9 +6,10 @@ import os
 
 from openbell.config import Config, Feed, Source
 from openbell.demo.exchange import Event, Lists
-from openbell.demo.options import DemoOptions
+from openbell.demo.options import DemoError, DemoOptions
 
 _TOKEN = "OPENBELL_DEMO_TOKEN"
+_BOOK = "book:"
 _CAPACITY = 16_384
 _RING, _SMALL_RING = 65_536, 1_024
 _SMALL_BUFFER = 262_144
@@ -25,13 +26,25 @@ def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
         The simulator's ``ready``: its address and its dialect.
     lists : Lists
         Symbols and streams.
+
+    Raises
+    ------
+    DemoError
+        A capture holds what no verdict can be about.
+    ConfigError
+        It holds streams that a feed cannot take together.
     """
     symbols = tuple(lists.symbols)
-    streams: tuple[str, ...] = ("trade", "book") if options.books else ("trade",)
+    books = any(stream.startswith(_BOOK) for stream in lists.streams)
+    streams: tuple[str, ...] = ("trade", "book") if books else ("trade",)
     if ready.vendor == "alltick":
         # AllTick takes nobody without a token; the simulator takes any. It travels as a real one would.
         os.environ[_TOKEN] = "any-token-will-do"
     elif ready.vendor == "binance":
+        if whole := [stream for stream in lists.streams if stream.startswith("!")]:
+            raise DemoError(
+                f"the capture has arrays of a whole market ({whole[0]}), of which the oracle states nothing"
+            )
         streams = tuple(sorted({stream.partition("@")[2] for stream in lists.streams}))
     source = Source(
         vendor=ready.vendor,
@@ -53,7 +66,7 @@ def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
         symbols_capacity=max(_CAPACITY, 2 * len(symbols)),
         overflow=options.overflow,
         exchange_latency=options.stamp,
-        book_levels=options.kept_levels,
+        book_levels=options.kept_levels if books else 0,
         worker_rate_limit=options.slow_worker,
         ring_capacity=_SMALL_RING if options.slow_worker else _RING,
     )

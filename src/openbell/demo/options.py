@@ -155,13 +155,15 @@ class DemoOptions:
 
     @property
     def kept_levels(self) -> int:
-        """Levels of the order book that the feed keeps: all that come."""
+        """Levels of the order book, where there are books, that the feed keeps: all that may come."""
         from openbell.simulator import UNIVERSES
+        from openbell.simulator.options import MAX_LEVELS
 
+        if self.capture is not None:
+            return MAX_LEVELS
         made_up = self.made_up()
-        if self.capture is not None or not self.books or made_up.dialect != "alltick":
-            return 0
-        return self.book_levels or UNIVERSES[made_up.universe].book_levels
+        # Best bids and offers are no books.
+        return (self.book_levels or UNIVERSES[made_up.universe].book_levels) if made_up.dialect == "alltick" else 0
 
     @property
     def length_s(self) -> float | None:
