@@ -30,7 +30,7 @@ STALL_S = 5.0
 SETTLE_S = 0.1
 """How long a complete feed is watched for something that came twice."""
 _LOOK_S = 0.02
-_CLOSE_LOOK_S = 0.005
+_CLOSE_LOOK_S = 0.02
 
 
 class Aborted(Exception):
