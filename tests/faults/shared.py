@@ -12,6 +12,8 @@ SYMBOLS = [f"{600000 + i}.SH" for i in range(40)]
 # Room for symbols that a test inserts.
 TABLE = 200
 CAPACITY = 128
+LEVELS = 3
+RECEIVERS = 2
 BELL = 128
 
 
@@ -20,14 +22,20 @@ def sizes() -> dict[str, int]:
     rows = symbols.physical_rows(TABLE, SHARDS)
     found = {
         "symbols": symbols.size(TABLE, SHARDS),
-        "snapshot": snapshot.size(rows, SHARDS),
+        "snapshot": snapshot.size(rows, SHARDS, LEVELS),
         "bells": BELL * (SHARDS + 1),
         "control": 4096,
     }
     for shard in range(SHARDS):
-        found[f"ring{shard}"] = ring.size(CAPACITY)
+        for receiver in range(RECEIVERS):
+            found[ring_name(shard, receiver)] = ring.size(CAPACITY)
         found[f"histogram{shard}"] = histogram.size()
     return found
+
+
+def ring_name(shard: int, receiver: int = 0) -> str:
+    """Return the name of the ring from a receiver to a shard's worker."""
+    return f"ring{shard}" if receiver == 0 else f"ring{shard}of{receiver}"
 
 
 class Shared:
@@ -45,9 +53,10 @@ class Shared:
         if create:
             rows = symbols.physical_rows(TABLE, SHARDS)
             symbols.format(self.maps["symbols"], TABLE, SHARDS)
-            snapshot.format(self.maps["snapshot"], rows, SHARDS)
+            snapshot.format(self.maps["snapshot"], rows, SHARDS, LEVELS)
             for shard in range(SHARDS):
-                ring.format(self.maps[f"ring{shard}"], CAPACITY, shard)
+                for receiver in range(RECEIVERS):
+                    ring.format(self.maps[ring_name(shard, receiver)], CAPACITY, receiver)
             table = self.table()
             for symbol in SYMBOLS:
                 table.insert(symbol.encode())
@@ -58,8 +67,8 @@ class Shared:
     def bell(self, index: int) -> memoryview:
         return memoryview(self.maps["bells"])[BELL * index : BELL * (index + 1)]
 
-    def writer(self, shard: int) -> ring.RingWriter:
-        return ring.RingWriter(self.maps[f"ring{shard}"], self.bell(shard), self.bell(SHARDS))
+    def writer(self, shard: int, receiver: int = 0) -> ring.RingWriter:
+        return ring.RingWriter(self.maps[ring_name(shard, receiver)], self.bell(shard), self.bell(SHARDS))
 
     def stop(self) -> None:
         """Tell harness processes to finish."""

@@ -6,21 +6,18 @@ point. In the end every trade is in the snapshot exactly once. The same walk wit
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from faults.hooked import ROOT, hooked_core
-from faults.shared import SHARDS, SYMBOLS, Shared
+from faults.shared import LEVELS, SHARDS, SYMBOLS, Shared
 from faults.trades import Trade, differences, oracle, trade
+from faults.walking import Walk, finished
 from openbell.core import ring, snapshot
 
 # Points of core/apply.pyx in the order of its stores, each at its first passage and deep in the load.
@@ -35,60 +32,8 @@ PUBLISH = [(point, passage) for point in (20, 21, 22, 23, 24, 25) for passage in
 # Points of core/symbols.pyx: announcing the insert, the slot, each word behind it.
 INSERT = range(40, 48)
 
-NAMES = [name for name, _ in snapshot.COLUMNS]
-FLOATS = {name for name, dtype in snapshot.COLUMNS if dtype == "f8"}
-
-
-@pytest.fixture(scope="module")
-def core() -> Path:
-    return hooked_core()
-
-
-@pytest.fixture
-def processes() -> Iterator[list[subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
-class Walk:
-    """Starts harness processes with crash points."""
-
-    def __init__(self, core: Path, directory: Path, processes: list[subprocess.Popen[str]], undo: bool = True) -> None:
-        self.environment = {**os.environ, "PYTHONPATH": f"{core / 'src'}:{ROOT / 'tests'}"}
-        if not undo:
-            self.environment["OPENBELL_NO_UNDO"] = "1"
-        self.directory = directory
-        self.processes = processes
-
-    def start(self, harness: str, argument: object, crash: tuple[int, int] | None = None) -> subprocess.Popen[str]:
-        environment = dict(self.environment)
-        if crash is not None:
-            environment["OPENBELL_CRASH"] = f"{crash[0]}:{crash[1]}"
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"faults.{harness}", str(self.directory), str(argument)],
-            env=environment,
-            cwd=ROOT,
-            stdout=subprocess.PIPE if harness == "inserter_harness" else None,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.processes.append(process)
-        return process
-
-
-def finished(process: subprocess.Popen[str]) -> str:
-    """Return "crashed" or "done"; anything else is an error of the harness."""
-    code = process.wait()
-    assert process.stderr is not None
-    error = process.stderr.read()
-    if code == -signal.SIGKILL:
-        return "crashed"
-    assert code == 0, error
-    return "done"
+NAMES = [name for name, _ in snapshot.columns(LEVELS)]
+FLOATS = {name for name, dtype in snapshot.columns(LEVELS) if dtype == "f8"}
 
 
 def held(shared: Shared) -> tuple[dict[str, dict[str, Any]], np.ndarray[Any, Any]]:

@@ -1,15 +1,16 @@
-"""A worker process of a crash test: apply one ring's records until told to stop and nothing is left."""
+"""A worker process of a crash test: apply its rings' records until told to stop and nothing is left."""
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
-from faults.shared import SHARDS, Shared
+from faults.shared import RECEIVERS, SHARDS, Shared, ring_name
 from openbell.core import apply, words
 
 
-def main(directory: str, worker: int) -> None:
+def main(directory: str, worker: int, slow: bool) -> None:
     shared = Shared(Path(directory))
     if not words.crash_hooks_compiled():
         raise RuntimeError("this needs the build with crash points")
@@ -17,18 +18,24 @@ def main(directory: str, worker: int) -> None:
     applier = apply.Applier(
         shared.maps["snapshot"],
         worker,
-        [shared.maps[f"ring{worker}"]],
+        [shared.maps[ring_name(worker, receiver)] for receiver in range(RECEIVERS)],
         shared.bell(worker),
-        [shared.bell(SHARDS)],
+        [shared.bell(SHARDS)] * RECEIVERS,
         control[1024 * (worker + 1) : 1024 * (worker + 1) + 512],
         shared.maps[f"histogram{worker}"],
         control[8:16],
         "adaptive",
+        shared.table(),
     )
     applier.recover()
     while not shared.stopping or applier.backlog():
-        applier.run(20_000_000)
+        if slow:
+            # Rings are full most of the time: that is what the test is about.
+            applier.run(1_000_000, 1)
+            time.sleep(0.002)
+        else:
+            applier.run(20_000_000)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2].removesuffix("slow")), sys.argv[2].endswith("slow"))

@@ -662,6 +662,7 @@ cdef class FrameListener(WSListener):
                 return self.side_end - self.side_first
             for i in range(n):
                 ring.at(i)[0] = self.side[self.side_first + i].record
+                crash_point(26)
             ring.position += n
             self.side_first += n
         self.strained = False
@@ -705,11 +706,13 @@ cdef class FrameListener(WSListener):
             if not ring.room(self.room_to_resume[shard]):
                 return 0
             self._gap(ring.at(0), GAP_OVERFLOW, self.dropped[shard])
+            crash_point(26)
             ring.position += 1
             self.dropped[shard] = 0
         while self.held[shard] and ring.room(1):
             record = self._held[shard].pop(0)
             memcpy(ring.at(0), <const char *>record, sizeof(Record))
+            crash_point(27)
             ring.position += 1
             self.held[shard] -= 1
         return 0
@@ -720,6 +723,7 @@ cdef class FrameListener(WSListener):
         self.conflator.take(shard, records)
         for i in range(n):
             ring.at(i)[0] = records[i]
+            crash_point(26)
         ring.position += n
 
     def abandon(self) -> int:
