@@ -32,7 +32,7 @@ def main(directory: str, worker: int, slow: bool) -> None:
         if slow:
             # Rings are full most of the time: that is what the test is about.
             applier.run(1_000_000, 1)
-            time.sleep(0.002)
+            time.sleep(0.008)
         else:
             applier.run(20_000_000)
 
