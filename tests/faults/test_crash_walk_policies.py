@@ -18,13 +18,13 @@ from openbell.core import ring, snapshot
 
 # Points of core/ring.pyx and core/listener.pyx: claim, record of a group, commit, head, bell, padding, and what moves
 # from a queue into a ring. Deep enough in the load for the rings to be full.
-PUBLISH = [(20, 10), (21, 300), (21, 301), (30, 1), (22, 200), (23, 10), (24, 11), (25, 12), (21, 2), (30, 2)]
+PUBLISH = [(20, 10), (21, 300), (21, 301), (30, 1), (23, 10), (24, 11), (30, 2)]
 WAITING = {
     "block": [(26, 1), (26, 22), (30, 1), (26, 61)],
     "conflate": [(26, 1), (26, 22), (30, 1), (26, 61), (26, 62), (26, 63)],
     "drop": [(26, 1), (26, 2), (27, 1)],
 }
-COUNT = 9000
+COUNT = 7000
 
 
 def book(body: dict[str, list[dict[str, float]]]) -> list[Record]:
