@@ -63,17 +63,17 @@ def unit(number: int, rows: list[int], kinds: tuple[str, ...] = KINDS[:-1]) -> U
     row, receiver = rows[index], index % 2
     price, size = 10.0 + mixed % 50 / 4, float(mixed % 9)
     stamps = {"sequence": number, "exchange_ns": 7 * number}
-    records = {
-        "trade": lambda: [trade(row, price, size, None, **stamps)],
-        "quote": lambda: [quote(row, price, size, None if mixed % 3 else price + 1, None, **stamps)],
-        "book": lambda: _book(row, number),
-        "merged": lambda: _merged(row, number),
-        "ticker": lambda: [Record(row, TICKER, 0, 15 if mixed % 2 else 5, 7 * number, 0, number, price, 9.0, size, 77.0)],
-        "gap": lambda: [Record(row, GAP)],
-        "halt": lambda: [status(0, MarketStatus.HALTED, row)],
-        "feed": lambda: [Record(ROW_NONE, (PAD, GAP)[number % 2], number % 4 // 2)],
-    }[kind]()
-    return Unit(receiver, kind, records)
+    records: dict[str, list[Record]] = {
+        "trade": [trade(row, price, size, None, **stamps)],
+        "quote": [quote(row, price, size, None if mixed % 3 else price + 1, None, **stamps)],
+        "book": _book(row, number),
+        "merged": _merged(row, number),
+        "ticker": [Record(row, TICKER, 0, 15 if mixed % 2 else 5, 7 * number, 0, number, price, 9.0, size, 77.0)],
+        "gap": [Record(row, GAP)],
+        "halt": [status(0, MarketStatus.HALTED, row)],
+        "feed": [Record(ROW_NONE, (PAD, GAP)[number % 2], number % 4 // 2)],
+    }
+    return Unit(receiver, kind, records[kind])
 
 
 def session(number: int) -> list[Unit]:

@@ -1,4 +1,4 @@
-"""A receiver process of a crash test: trades and books through a frame listener of one policy, into rings that are full.
+"""A receiver process of a crash test: trades and books through a frame listener of one policy, into full rings.
 
 Each life goes on where the snapshot says that the rings got to, symbol by symbol, once the workers have applied all
 that is published. What a dead one had not published is sent anew, as if the vendor had kept it.
@@ -37,8 +37,8 @@ class Event(msgspec.Struct):
     n: int
     p: float = 0.0
     q: float = 0.0
-    bids: list[Level] = []  # noqa: RUF012 - a Struct copies it
-    asks: list[Level] = []  # noqa: RUF012
+    bids: list[Level] = []
+    asks: list[Level] = []
 
 
 class Trade(msgspec.Struct):
@@ -112,7 +112,7 @@ def main(directory: str, overflow: str, count: int) -> None:
         on_connected=unexpected,
         on_disconnected=unexpected,
         on_pressure=lambda: None,
-        overflow=overflow,  # type: ignore[arg-type]
+        overflow=overflow,
         book_levels=LEVELS,
     )
     # Frames without a connection: the listener uses its transport for CLOSE frames alone.

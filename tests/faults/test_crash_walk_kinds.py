@@ -19,10 +19,11 @@ from openbell.core import ring, snapshot
 # Points of core/apply.pyx in the order of its stores, at passages that fall into every kind, sessions above all: they
 # pass each point 64 times in a row. And the way back: odd, images, even, disarmed, twice and three times over.
 APPLY = [(point, passage) for point in (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14) for passage in (3, 41, 227)]
-RECOVERY = [(7, 9), (10, 1), (7, 300), (11, 1), (6, 40), (11, 2), (9, 61), (12, 1), (5, 33), (15, 1), (7, 11), (15, 1),
-            (2, 400), (8, 5), (11, 3), (11, 2), (15, 1), (14, 17), (1, 1), (2, 3), (6, 1), (10, 1), (12, 1), (12, 1),
-            *[(7, 15), (2, 2)] * 3, *[(7, 90), (2, 4)] * 2]
-# fmt: skip
+RECOVERY = [
+    (7, 9), (10, 1), (7, 300), (11, 1), (6, 40), (11, 2), (9, 61), (12, 1), (5, 33), (15, 1), (7, 11), (15, 1),
+    (2, 400), (8, 5), (11, 3), (11, 2), (15, 1), (14, 17), (1, 1), (2, 3), (6, 1), (10, 1), (12, 1), (12, 1),
+    *[(7, 15), (2, 2)] * 3, *[(7, 90), (2, 4)] * 2,
+]  # fmt: skip
 
 
 class Feeder:
@@ -106,7 +107,7 @@ class Feeder:
         versions = copy["version"].copy()
         # Both rings tell of no symbol, in no order.
         model.touched[feed_row].updated = int(copy["updated"][feed_row])
-        assert not (versions & 1).any()
+        assert not (versions % 2).any()
         # Each time that a row was put back moved its version further; it moved by two at least for each record.
         for row, state in model.touched.items():
             if versions[row] < state.version:

@@ -77,7 +77,9 @@ def test_a_receiver_killed_in_the_middle_of_a_group_shows_no_half_of_it(
         for part, values in held.levels.items():
             absent = 0.0 if "size" in part else np.nan
             found = [copy[f"book_{part}_{level + 1}"][row] for level in range(LEVELS)]
-            np.testing.assert_array_equal(found, [*values, *[absent] * (LEVELS - len(values))], err_msg=f"{symbol} {part}")
+            np.testing.assert_array_equal(
+                found, [*values, *[absent] * (LEVELS - len(values))], err_msg=f"{symbol} {part}"
+            )
         if overflow == "drop":
             assert copy["trades"][row] <= model[symbol].trades
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from corelab.records import (
     quote,
     trade,
 )
-from corelab.rig import Rig
+from corelab.rig import AT_UNDO, UNDO_BYTES, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -358,7 +359,6 @@ def test_without_a_symbol_table_a_session_is_told_to_the_feed_row_alone() -> Non
 ROWS = st.sampled_from([0, 1, 63])
 PRICE, SIZE = st.integers(1, 40).map(lambda n: n / 4), st.integers(0, 9).map(float)
 MAYBE_PRICE, MAYBE_SIZE = st.one_of(st.none(), PRICE), st.one_of(st.none(), SIZE)
-TICKER_VALUES = (PRICE, MAYBE_PRICE, MAYBE_SIZE, MAYBE_SIZE)
 STAMPS: dict[str, Any] = {name: st.integers(0, 99) for name in ("sequence", "exchange_ns", "receive_ns")}
 SESSIONS, STATUSES = (
     st.sampled_from([None, MONDAY, TUESDAY, WEDNESDAY]),
@@ -368,7 +368,7 @@ LEVELS_OF_BOOKS = st.lists(st.tuples(MAYBE_PRICE, MAYBE_SIZE, MAYBE_PRICE, MAYBE
 UNITS = st.one_of(
     st.builds(lambda *given, **stamps: [trade(*given, **stamps)], ROWS, PRICE, MAYBE_SIZE, MAYBE_SIZE, **STAMPS),
     st.builds(lambda row, levels, **stamps: book(row, *levels, **stamps), ROWS, LEVELS_OF_BOOKS, **STAMPS),
-    st.builds(lambda *given, **stamps: [ticker(*given, **stamps)], ROWS, *TICKER_VALUES, **STAMPS),
+    st.builds(lambda *more, **stamps: [ticker(*more, **stamps)], ROWS, PRICE, MAYBE_PRICE, *[MAYBE_SIZE] * 2, **STAMPS),
     st.builds(merged, ROWS, PRICE, MAYBE_SIZE, PRICE, st.integers(0, 9), PRICE, PRICE, SIZE, SIZE, **STAMPS),
     st.builds(lambda row: [Record(row, GAP, receive_ns=5)], st.one_of(ROWS, st.just(ROW_NONE))),
     st.builds(lambda *given: [status(*given)], SESSIONS, STATUSES, st.one_of(ROWS, st.just(ROW_NONE))),
@@ -472,3 +472,78 @@ def test_a_restored_row_is_disarmed_and_still_names_the_record_in_flight() -> No
     assert rig.undo_word() == 1 << 56
     words.store(rig.rings[1], 384, 0)
     assert rig.restarted().recover() == 1
+
+
+def undo_images(rig: Rig) -> tuple[int, dict[str, bytes]]:
+    """Return the row that the undo area is of, and its images by column."""
+    base = AT_UNDO + rig.worker * UNDO_BYTES
+    _, row, mask = struct.unpack_from("<QQQ", rig.snapshot, base)
+    columns = enumerate(name for name, _ in rig.reader.columns)
+    return row, {name: rig.snapshot[base + 24 + 8 * n : base + 32 + 8 * n] for n, name in columns if mask >> n & 1}
+
+
+WHOLE_UNITS = {
+    "trade": [trade(1, 2.0, 3.0, 4.0, 5, exchange_ns=6, receive_ns=7)],
+    "quote": [quote(1, 2.0, 3.0, 4.0, 5.0, 6, exchange_ns=7, receive_ns=8)],
+    "ticker": [ticker(1, 2.0, 3.0, 4.0, 5.0, sequence=6, exchange_ns=7, receive_ns=8)],
+    "merged": merged(1, 2.0, 3.0, 4.0, 5, 6.0, 1.0, 7.0, 8.0, sequence=9, exchange_ns=10, receive_ns=11),
+    "book": book(
+        1, *((float(n), n + 1.0, n + 2.0, n + 3.0) for n in range(1, 11)), sequence=9, exchange_ns=8, receive_ns=7
+    ),
+    "gap": [Record(1, GAP)],
+    "halt": [status(None, HALTED, 1)],
+    "no group": [Record(1, LEVEL)],
+    "feed": [Record(ROW_NONE, GAP, receive_ns=5)],
+    "session": [status(MONDAY, OPEN)],
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE_UNITS)
+def test_the_undo_has_an_image_of_whatever_a_unit_changes(kind: str) -> None:
+    rig = Rig(book_levels=10)
+    before = rig.copy()
+    feed(rig, WHOLE_UNITS[kind])
+    after = rig.copy()
+    row, images = undo_images(rig)
+    assert row == (rig.feed_row if kind in ("feed", "session") else 1)
+    changed = {name for name, _ in rig.reader.columns if after[name][row].tobytes() != before[name][row].tobytes()}
+    assert changed - {"version"} <= images.keys()
+    assert {name: before[name][row].tobytes() for name in images} == images
+    # Taken back, it is as if it had never been.
+    words.store(rig.rings[0], 384, 0)
+    rig.restarted().recover()
+    copy = rig.copy()
+    assert [copy[name].tobytes() for name, _ in rig.reader.columns[1:]] == [
+        before[name].tobytes() for name, _ in rig.reader.columns[1:]
+    ]
+
+
+def test_the_undo_has_an_image_of_whatever_a_roll_changes(tmp_path: Path) -> None:
+    rig = market(tmp_path)
+    last = own_rows(rig)[-1]
+    feed(rig, [trade(last, 2.0, 3.0), quote(last, 1.0)])
+    before = rig.copy()
+    feed(rig, [status(MONDAY, OPEN)])
+    after = rig.copy()
+    base = AT_UNDO
+    # As its worker left it, had it died behind the last row: the area holds that row's images until the count's.
+    changed = {name for name, _ in rig.reader.columns if after[name][last].tobytes() != before[name][last].tobytes()}
+    rolled = {
+        "version",
+        "prev_close",
+        "size",
+        "open",
+        "high",
+        "low",
+        "volume",
+        "turnover",
+        "trades",
+        "session",
+        "status",
+    }
+    assert changed == rolled
+    image = rig.snapshot[base + 24 : base + 24 + 64 * 8]
+    names = [name for name, _ in rig.reader.columns]
+    for name in rolled - {"version", "trades", "session", "status"}:
+        at = 8 * names.index(name)
+        assert image[at : at + 8] == before[name][last].tobytes(), f"an image of {name}, left by the last row"
