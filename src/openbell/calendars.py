@@ -110,7 +110,8 @@ def sessions(calendar: str, first: datetime, last: datetime) -> list[Session]:
     known = exchange_calendars.get_calendar_names(include_aliases=True)
     if calendar not in known:
         near = difflib.get_close_matches(calendar.upper(), known, n=3)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else 'such as "XSHG", "XHKG", "XNYS" or "24/7"'
+        others = 'write one such as "XSHG", "XHKG", "XNYS" or "24/7"'
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else others
         raise ConfigError(f"exchange_calendars has no calendar {calendar!r}; {hint}")
     # Only the beginning is given: beyond its last known holidays a calendar refuses an end.
     found = exchange_calendars.get_calendar(calendar, start=first.date())

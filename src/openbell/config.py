@@ -85,7 +85,7 @@ class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     book_levels: Annotated[int, Meta(ge=0, le=10)] = 0
     calendar: str = ""
     roll_minutes_before_open: Annotated[int, Meta(ge=0, le=1440)] = 45
-    worker_rate_limit: Annotated[int, Meta(ge=0)] = 0
+    worker_rate_limit: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
     exchange_latency: bool = False
 
     def __post_init__(self) -> None:
@@ -98,6 +98,12 @@ class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             below = 1 << (self.ring_capacity.bit_length() - 1)
             raise ConfigError(
                 f"feed.ring_capacity: {self.ring_capacity} is not a power of two; write {below} or {below * 2}"
+            )
+        if self.book_levels * 2 > self.ring_capacity:
+            # A book is shown whole or not at all, and what is published at once fills half of a ring at most.
+            raise ConfigError(
+                f"feed.book_levels: books of {self.book_levels} levels do not fit a ring_capacity of "
+                f"{self.ring_capacity}; it must be twice as many at least"
             )
         if self.calendar and not _CALENDAR_NAME.fullmatch(self.calendar):
             raise ConfigError(
@@ -172,6 +178,9 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ConfigError("source.symbols: no symbol to subscribe to; list some, or name a file in symbols_file")
         if not self.streams:
             raise ConfigError('source.streams: no stream to subscribe to; write streams = ["trade"], or leave it out')
+        if self.prefix and (fault := symbol_fault(self.prefix)):
+            # Of an open source the symbols are not known yet.
+            raise ConfigError(f"source.prefix: {self.prefix!r} {fault}")
         for symbol in self.symbols:
             if fault := symbol_fault(symbol, self.prefix):
                 raise ConfigError(f"source.symbols: {symbol!r} {fault}")

@@ -192,8 +192,18 @@ def _explain(message: str, name: str, kind: Any) -> str:
         return f"{where}: must be {wanted}, not {got}"
     if choice := re.match(r"Invalid enum value '(.*)'$", message):
         field = where.rpartition(".")[2]
-        choices = next((get_args(info.type) for info in msgspec.structs.fields(kind) if info.name == field), ())
+        choices = next((_choices(info.type) for info in msgspec.structs.fields(kind) if info.name == field), [])
         near = difflib.get_close_matches(choice[1].lower(), choices, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{where}: {choice[1]!r} is none of {', '.join(map(repr, choices))}{hint}"
     return f"{where}: {message}"
+
+
+def _choices(kind: Any) -> list[str]:
+    """Return the texts of a Literal, also of one that is optional."""
+    return [
+        each
+        for part in get_args(kind)
+        for each in ((part,) if isinstance(part, str) else get_args(part))
+        if isinstance(each, str)
+    ]

@@ -89,7 +89,7 @@ def test_without_a_calendar_there_is_no_schedule() -> None:
     ("name", "said"),
     [
         ("XSHH", "feed.calendar: exchange_calendars has no calendar 'XSHH'; did you mean 'XSHG'"),
-        ("123456789", "feed.calendar: exchange_calendars has no calendar '123456789'; such as"),
+        ("123456789", "feed.calendar: exchange_calendars has no calendar '123456789'; write one such as"),
     ],
 )
 def test_a_calendar_that_does_not_exist_is_refused(name: str, said: str) -> None:

@@ -270,6 +270,20 @@ CASES = {
         "this is not TOML that can be read: it is nested too deeply",
     ),
     "a number without end": (f"a = {'9' * 5000}\n", "this is not TOML that can be read: it has a number of thousands"),
+    "a policy of a source that is none": (
+        MINIMAL + 'overflow = "conflated"\n',
+        "source.overflow: 'conflated' is none of 'block', 'conflate', 'drop'; did you mean 'conflate'?",
+    ),
+    "a prefix with a NUL": (MINIMAL + 'prefix = "a\\u0000"\n', "source.prefix: 'a\\x00' contains a NUL"),
+    "a prefix with white space": (MINIMAL + 'prefix = "cn "\n', "source.prefix: 'cn ' contains white space"),
+    "books that no ring holds": (
+        MINIMAL.replace("workers = 2", "ring_capacity = 16\nbook_levels = 10"),
+        "feed.book_levels: books of 10 levels do not fit a ring_capacity of 16",
+    ),
+    "a rate beyond all reason": (
+        MINIMAL.replace("workers = 2", f"worker_rate_limit = {10**30}"),
+        "feed.worker_rate_limit: must be a whole number <= 1000000000",
+    ),
     "no TOML": ("[feed\n", "this is not TOML: "),
     "a token in broken TOML": (f"token = {TOKEN}\n", "this is not TOML: "),
 }

@@ -211,6 +211,7 @@ def test_alltick_needs_no_token_on_this_machine() -> None:
             {"max_streams": 1, "symbols": ("A", "B")},
             "2 symbols on a connection, and max_streams allows 1; ask for fewer, or raise connections",
         ),
+        ({"symbols": (), "open": True}, "source.symbols: alltick sends what is listed, and nothing else; list some"),
     ],
 )
 def test_alltick_refuses_what_it_cannot_give(more: dict[str, object], said: str) -> None:

@@ -196,6 +196,8 @@ class AllTick(Vendor):
         for stream in source.streams:
             if stream not in STREAMS:
                 raise ConfigError(f'source.streams: alltick has no {stream!r}; there are "trade" and "book"')
+        if not source.symbols:
+            raise ConfigError("source.symbols: alltick sends what is listed, and nothing else; list some")
         if source.max_streams is not None and len(source.symbols) > source.max_streams:
             raise ConfigError(
                 f"source.symbols: {len(source.symbols)} symbols on a connection, and max_streams allows "
