@@ -111,6 +111,12 @@ def await_applied(feed: Supervisor, market: Market, count: int, patience_s: floa
         feed.poll(0.01)
 
 
+def gaps(market: Market) -> dict[str, int]:
+    """Return the gaps of those symbols that have some."""
+    snapshot = market.snapshot()
+    return {symbol: int(count) for symbol, count in zip(snapshot.symbols, snapshot.gaps, strict=True) if count}
+
+
 def pids(market: Market) -> dict[str, int]:
     return {process.name: process.pid for process in market.status().processes}
 
@@ -153,6 +159,7 @@ def test_one_connection_that_breaks_is_a_gap_and_leaves_the_others_up(
     assert [(each.connects, each.disconnects) for each in status.connections] == [(1, 0), (2, 1), (1, 0), (1, 0)]
     # One interruption, told to both workers.
     assert (status.gaps, status.restarts, status.applied) == (2, 0, 160)
+    assert gaps(market) == {"S1": 1, "S4": 1}
 
 
 def test_a_killed_receiver_leaves_the_other_and_its_connections_alone(
@@ -182,6 +189,7 @@ def test_a_killed_receiver_leaves_the_other_and_its_connections_alone(
         name: pid for name, pid in before.items() if name != "receiver-0"
     }
     assert (status.restarts, status.gaps) == (1, 2)
+    assert gaps(market) == {"S0": 1, "S3": 1, "S2": 1, "S5": 1}
 
 
 def test_the_lights_of_a_killed_receivers_connections_go_out_and_no_others(

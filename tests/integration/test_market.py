@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import struct
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from openbell.market.columns import NAMES
 from openbell.market.row import Row
 from openbell.memory.segment import LAYOUT_VERSION
 from openbell.monitor.control import FeedState, ProcessState
+from openbell.record import ROW_NONE, Flag, GapReason, Kind
 from openbell.supervisor import Supervisor
 
 pytestmark = pytest.mark.timeout(60)
@@ -147,12 +149,9 @@ def test_an_unknown_symbol_is_an_error_that_knows_what_was_meant(
     assert market.get(asked) is None
 
 
-def test_what_interrupted_the_whole_connection_counts_for_every_symbol(
-    market: openbell.Market, feed: Supervisor, driver: Driver
-) -> None:
-    from openbell.receiver.process import _lost_interval
-
-    gap = _lost_interval(feed.generation.open_control())
+def test_what_interrupted_the_whole_connection_counts_for_every_symbol(market: openbell.Market, driver: Driver) -> None:
+    flags = Flag.HAS_A | Flag.HAS_B
+    gap = struct.pack("<IBBH7q", ROW_NONE, Kind.GAP, 0, flags, 0, 0, 0, GapReason.DISCONNECT, -1, 0, 0)
     for ring in driver._rings:
         assert ring.append(gap)
         ring.publish()

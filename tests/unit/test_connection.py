@@ -762,20 +762,9 @@ def test_what_waits_goes_into_the_rings_before_the_gap_of_a_disconnect(run: Run)
     assert scene.made[0].concerned == [None]
 
 
-@pytest.mark.parametrize(
-    ("source", "alone", "concerned"),
-    [
-        ({}, True, None),
-        ({}, False, (b"A", b"B")),
-        ({"prefix": "x:"}, False, (b"x:A", b"x:B")),
-        ({"open": True}, False, None),
-    ],
-)
-def test_one_of_several_connections_tells_its_interruption_to_its_own_symbols(
-    source: dict[str, Any], alone: bool, concerned: tuple[bytes, ...] | None, run: Run
-) -> None:
+def test_one_of_several_connections_tells_its_interruption_to_its_own_symbols(run: Run) -> None:
     scene = Scene()
-    scene.source, scene.spacing = source, {"alone": alone}
+    scene.spacing = {"concerned": lambda: (b"A", b"B")}
 
     def greet(visitor: Visitor) -> None:
         if len(scene.server.visitors) == 1:
@@ -788,7 +777,7 @@ def test_one_of_several_connections_tells_its_interruption_to_its_own_symbols(
         await scene.until(lambda: scene.block.added.get("connects") == 2, "a second connection")
 
     run(scene.play(act))
-    assert scene.made[0].concerned == [concerned]
+    assert scene.made[0].concerned == [(b"A", b"B")]
 
 
 def test_stop_empties_the_side_queue_publishes_and_says_goodbye(run: Run) -> None:

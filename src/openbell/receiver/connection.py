@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol, cast
 
 from picows import WSCloseCode, WSListener, WSMsgType, WSProtocolError, WSTransport
@@ -83,8 +83,8 @@ class Connection:
         What happens when a ring is full: ``"block"``, ``"conflate"`` or ``"drop"``.
     book_levels : int
         Levels of the order book that are published.
-    alone : bool
-        Whether the feed has no other connection: an interruption concerns everything then, not only its own symbols.
+    concerned : callable
+        Returns the symbols that an interruption concerns; None: all that the feed has, for it has no other connection.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Connection:
         turns: Turns | None = None,
         overflow: Overflow = "block",
         book_levels: int = 0,
-        alone: bool = True,
+        concerned: Callable[[], Iterable[bytes]] | None = None,
     ) -> None:
         self._source = source
         self._vendor = vendor
@@ -127,10 +127,7 @@ class Connection:
             overflow=overflow,
             book_levels=book_levels,
         )
-        # Of an open source nobody knows beforehand what comes.
-        everything = alone or source.open
-        keys = () if everything else ((source.prefix + vendor.symbol_key(each)).encode() for each in source.symbols)
-        self._concerned = None if everything else tuple(keys)
+        self._concerned = concerned
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
         self._finished.set()
@@ -258,7 +255,8 @@ class Connection:
             return
         await self._emptied(self._pressure)
         if self._listener.records_published:
-            self._listener.publish_gap(GapReason.DISCONNECT, COUNT_UNKNOWN, self._concerned)
+            concerned = self._concerned() if self._concerned is not None else None
+            self._listener.publish_gap(GapReason.DISCONNECT, COUNT_UNKNOWN, concerned)
             await self._emptied(self._pressure)
 
     async def _leave(self, transport: WSTransport, ended: asyncio.Task[None]) -> None:

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 import signal
-import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import chain
 
 from openbell.assignment import assign
 from openbell.config import Config
-from openbell.core import ring, words
+from openbell.core import ring
 from openbell.core.ring import RingWriter
 from openbell.core.symbols import SymbolTable
 from openbell.errors import OpenBellError
@@ -23,15 +23,15 @@ from openbell.memory.names import receiver_lock, ring_name
 from openbell.memory.segment import Kind
 from openbell.monitor.control import Control, ProcessSlot, ProcessState
 from openbell.receiver.clock import MarketClock
+from openbell.receiver.concerned import concerned_symbols
 from openbell.receiver.connection import COUNT_UNKNOWN, Connection
 from openbell.receiver.listeners import UNCONNECTED, Hooks, Listener, compiled_listeners
 from openbell.receiver.turns import Turns
-from openbell.record import ROW_NONE, Flag, GapReason
-from openbell.record import Kind as RecordKind
+from openbell.record import GapReason
 from openbell.vendors import create
 
 HEARTBEAT_S = 0.1
-_GAP = struct.Struct("<IBBHqqqqqqq")
+_DRAIN_S = 0.001
 
 
 def main(argv: Sequence[str]) -> int:
@@ -77,10 +77,15 @@ def _run(lifeline: Lifeline) -> int:
     symbols = SymbolTable(generation.open("symbols", Kind.SYMBOLS, writable=True), generation.symbols_lock)
     counters = control.receiver_counters(index)
     make_listener = compiled_listeners(symbols, rings, counters.memory, control.clock_offset)
-    connections = _connections(config, control, index, symbols, make_listener)
+    connections, concerned = _connections(config, control, index, symbols, make_listener)
     # A listener of its own: connections come and go, and with them their listeners.
-    clock = MarketClock(config.schedule, make_listener(UNCONNECTED))
-    work = _Work(connections, clock, rings, _lost_interval(control) if began_before else b"")
+    teller = make_listener(UNCONNECTED)
+    if began_before:
+        # What came between the death of our predecessor and now is lost, and cannot be counted. Where there are other
+        # receivers, theirs is not concerned.
+        lost = None if config.feed.receivers == 1 else chain.from_iterable(keys() for keys in concerned)
+        teller.publish_gap(GapReason.RECEIVER_RESTART, COUNT_UNKNOWN, lost)
+    work = _Work(connections, MarketClock(config.schedule, teller), teller, rings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(lifeline, slot, work))
 
@@ -91,13 +96,16 @@ def _connections(
     index: int,
     symbols: SymbolTable,
     make_listener: Callable[[Hooks], Listener],
-) -> list[Connection]:
-    """Make the connections that this receiver runs; all their symbols have rows before they are used."""
+) -> tuple[list[Connection], list[Callable[[], Collection[bytes]]]]:
+    """Make the connections that this receiver runs; all their symbols have rows before they are used.
+
+    The second list says, of each of them, whom an interruption concerns.
+    """
     counters = control.receiver_counters(index)
     turns: dict[int, Turns] = {}
-    connections = []
-    everyone = assign(config)
-    for assigned in everyone:
+    connections, concerned = [], []
+    prefixes = {source.prefix for source in config.sources}
+    for assigned in assign(config):
         if assigned.receiver != index:
             continue
         source = assigned.source
@@ -106,6 +114,7 @@ def _connections(
             symbols.insert((source.prefix + vendor.symbol_key(symbol)).encode())
         block = control.connection(assigned.index)
         block.label = assigned.label(vendor.name)
+        concerned.append(concerned_symbols(source, vendor, prefixes, symbols))
         spacing_s = vendor.connection_spacing_s
         connections.append(
             Connection(
@@ -118,17 +127,10 @@ def _connections(
                 turns=turns.setdefault(assigned.number, Turns(spacing_s)),
                 overflow=source.overflow or config.feed.overflow,
                 book_levels=config.feed.book_levels,
-                alone=len(everyone) == 1,
+                concerned=concerned[-1] if config.connections > 1 else None,
             )
         )
-    return connections
-
-
-def _lost_interval(control: Control) -> bytes:
-    """Return the record that says: what came between the death of a receiver and now is lost, and cannot be counted."""
-    now = words.monotonic_ns() + control.clock_offset_ns
-    flags = Flag.HAS_A | Flag.HAS_B
-    return _GAP.pack(ROW_NONE, RecordKind.GAP, 0, flags, 0, now, 0, GapReason.RECEIVER_RESTART, COUNT_UNKNOWN, 0, 0)
+    return connections, concerned
 
 
 class _Work:
@@ -138,26 +140,26 @@ class _Work:
     ----------
     connections : list of Connection
     clock : MarketClock
+    teller : Listener
+        No connection's own; what waits in it goes into the rings before anything else.
     rings : list of RingWriter
         One a worker.
-    gap : bytes
-        A record to put into every ring first; empty: none.
     """
 
-    def __init__(self, connections: list[Connection], clock: MarketClock, rings: list[RingWriter], gap: bytes) -> None:
+    def __init__(
+        self, connections: list[Connection], clock: MarketClock, teller: Listener, rings: list[RingWriter]
+    ) -> None:
         self._connections = connections
         self._clock = clock
+        self._teller = teller
         self._rings = rings
-        self._gap = gap
+        self._stopping = False
 
     async def run(self) -> None:
         """Work until :meth:`stop`."""
-        if self._gap:
-            for writer in self._rings:
-                while not writer.append(self._gap):
-                    # Full: its worker is behind, or dead and about to be started again.
-                    await asyncio.sleep(0.001)
-                writer.publish()
+        while self._teller.drain() and not self._stopping:
+            # A ring is full: its worker is behind, or dead and about to be started again.
+            await asyncio.sleep(_DRAIN_S)
         async with asyncio.TaskGroup() as group:
             clock = group.create_task(self._clock.run())
             await asyncio.gather(*(connection.run() for connection in self._connections))
@@ -167,6 +169,7 @@ class _Work:
 
     async def stop(self) -> None:
         """End :meth:`run`. All connections at once: each has the whole time that a stop may take."""
+        self._stopping = True
         await asyncio.gather(*(connection.stop() for connection in self._connections))
 
 
