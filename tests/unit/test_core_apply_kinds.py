@@ -205,6 +205,25 @@ def test_of_what_is_no_whole_group_nothing_is_shown(records: list[Record]) -> No
     assert rig.applied() == 2 + len(records)
 
 
+def test_a_group_that_follows_half_of_one_is_applied_and_the_half_is_not() -> None:
+    rig = Rig(book_levels=2)
+    half, after = book(1, (1, 1, 2, 1), (1, 1, 2, 1))[:1], book(1, (5, 1, 6, 1))
+    rig.publish([*half, *after])
+    rig.apply()
+    copy = rig.copy()
+    assert (copy["book_bid_1"][1], math.isnan(copy["book_bid_2"][1]), copy["extra"][1]) == (5, True, 1)
+
+
+def test_nothing_beyond_the_head_is_taken_for_the_rest_of_a_group() -> None:
+    rig = Rig(book_levels=2)
+    first, rest = book(1, (1, 1, 2, 1), (1, 1, 2, 1))
+    rig.publish([first])
+    assert rig.writers[0].append(rest.pack())
+    rig.apply()
+    assert rig.applied() == 1
+    assert math.isnan(rig.copy()["bid"][1])
+
+
 # ---- tickers and merged trades ----
 
 
@@ -320,6 +339,19 @@ def test_a_symbol_that_came_during_the_session_is_not_rolled_into_it(tmp_path: P
     assert math.isnan(copy["prev_close"][late])
     feed(rig, [status(TUESDAY, OPEN)])
     assert (rig.copy()["volume"][late], rig.copy()["prev_close"][late]) == (0.0, 11.0)
+
+
+def test_a_late_symbol_joins_the_session_of_all_though_a_receiver_is_behind(tmp_path: Path) -> None:
+    rig = market(tmp_path, receivers=2)
+    feed(rig, [status(TUESDAY, OPEN)], 0)
+    before = set(own_rows(rig))
+    late = next(row for row in add(rig, 80) if row not in before)
+    feed(rig, [trade(late, 10.0, 2.0)], 0)
+    feed(rig, [status(MONDAY, CLOSED)], 1)
+    copy = rig.copy()
+    assert (copy["session"][late], copy["status"][late], copy["volume"][late]) == (TUESDAY, 0, 2.0)
+    feed(rig, [status(TUESDAY, OPEN)], 1)
+    assert rig.copy()["status"][late] == OPEN
 
 
 def test_what_every_receiver_tells_does_not_lift_the_halt_of_a_symbol_twice(tmp_path: Path) -> None:

@@ -182,7 +182,9 @@ def test_a_group_is_never_shown_in_part(tmp_path: Path, overflow: str) -> None:
         assert receiver.balanced()
     for _ in range(1000):
         left = receiver.listener.drain()
-        found += receiver.records()
+        taken = receiver.records()
+        assert not taken or taken[-1].kind == GAP or taken[-1].flags & 32
+        found += taken
         if not left:
             break
     books = [record for record in found if record.kind == LEVEL]
@@ -462,6 +464,16 @@ def test_what_is_given_up_while_it_waits_is_counted_as_lost(tmp_path: Path) -> N
     assert receiver.listener.pending == receiver.listener.drain() == 0
 
 
+def test_a_book_that_is_given_up_while_it_waits_is_one_event(tmp_path: Path) -> None:
+    receiver = receiver_of(tmp_path, "block")
+    receiver.send(trades(0, 16), *(frame("books", book("S1", number, 3, 3)) for number in range(4)), trades(20, 1))
+    receiver.listener.publish_gap(GapReason.DISCONNECT, -1)
+    assert receiver.listener.pending == 4 * 3 + 1 + 1
+    assert receiver.listener.abandon() == 5
+    assert receiver.counted() == {Reason.SIDE_QUEUE_FULL: 5}
+    assert receiver.balanced()
+
+
 @pytest.mark.parametrize("side_queue", [4, 1 << 20])
 @pytest.mark.parametrize("overflow", ["block", "conflate", "drop"])
 def test_gaps_and_sessions_are_never_lost_to_a_full_ring(tmp_path: Path, overflow: str, side_queue: int) -> None:
@@ -506,6 +518,18 @@ def test_what_comes_behind_a_session_is_applied_behind_it(tmp_path: Path, overfl
     assert receiver.balanced()
 
 
+@pytest.mark.parametrize("overflow", ["block", "conflate", "drop"])
+def test_a_gap_that_waits_alone_is_waited_for(tmp_path: Path, overflow: str) -> None:
+    receiver = receiver_of(tmp_path, overflow)
+    receiver.send(trades(0, 16))
+    receiver.listener.publish_gap(GapReason.DISCONNECT, -1)
+    assert receiver.pressed == 1
+    assert receiver.listener.pending == receiver.listener.drain() == 1
+    receiver.records()
+    assert receiver.listener.drain() == receiver.listener.pending == 0
+    assert [record.kind for record in receiver.records()] == [GAP]
+
+
 def test_what_was_dropped_behind_a_session_is_told(tmp_path: Path) -> None:
     receiver = receiver_of(tmp_path, "drop")
     receiver.send(trades(0, 16))
@@ -516,6 +540,17 @@ def test_what_was_dropped_behind_a_session_is_told(tmp_path: Path) -> None:
     found += receiver.records()
     assert [record.kind for record in found[16:]] == [GAP, STATUS, TRADE]
     assert told(found) == receiver.counter(C_LOST) == 4
+
+
+def test_under_drop_room_that_comes_while_a_session_waits_is_for_the_session_first(tmp_path: Path) -> None:
+    receiver = receiver_of(tmp_path, "drop")
+    receiver.send(trades(0, 16))
+    receiver.listener.publish_status(20260105, MarketStatus.OPEN)
+    found = receiver.records()
+    receiver.send(trades(16, 2), trades(18, 1))
+    found += receiver.records()
+    assert [record.kind for record in found[16:]] == [GAP, STATUS, TRADE]
+    assert told(found) == receiver.counter(C_LOST) == 2
 
 
 def test_two_listeners_of_a_receiver_share_rings_and_counters_and_keep_every_order(tmp_path: Path) -> None:
