@@ -106,7 +106,8 @@ class Feeder:
         copy = Copy.all(self.reader)
         versions = copy["version"].copy()
         # Both rings tell of no symbol, in no order.
-        model.touched[feed_row].updated = int(copy["updated"][feed_row])
+        if feed_row in model.touched:
+            model.touched[feed_row].updated = int(copy["updated"][feed_row])
         assert not (versions % 2).any()
         # Each time that a row was put back moved its version further; it moved by two at least for each record.
         for row, state in model.touched.items():
