@@ -29,6 +29,7 @@ from openbell.memory.shape import Shape
 from openbell.memory.space import mebibytes
 from openbell.monitor import books
 from openbell.monitor.control import FeedState, ProcessState, refresh_clock_offset
+from openbell.reasons import Reason
 from openbell.role import Backoff, Role, describe_exit
 from openbell.signals import StopSignals, wait_readable
 from openbell.spawn import Process, arguments
@@ -320,7 +321,7 @@ class Supervisor:
         -------
         int
             Market-data records decoded and not applied: 0 unless a second stop signal came, or a process could not go
-            on. See also `killed`.
+            on. What the policy ``drop`` dropped is not among them. See also `killed`.
         """
         if self._generation is None:
             return 0
@@ -402,8 +403,10 @@ class Supervisor:
         return self._signals.count > 1
 
     def _lost(self) -> int:
+        """Return how many records were lost for want of room, but for those that a policy drops: that is no failure."""
         control = self.generation.open_control()
-        return sum(control.receiver_counters(index).lost for index in range(self.shape.receivers))
+        counters = map(control.receiver_counters, range(self.shape.receivers))
+        return sum(each.reason(Reason.SIDE_QUEUE_FULL) for each in counters)
 
     def _positions(self, worker: int) -> list[dict[str, int]]:
         rings = [ring_name(receiver, worker) for receiver in range(self.shape.receivers)]

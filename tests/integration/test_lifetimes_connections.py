@@ -240,6 +240,27 @@ def test_connections_under_pressure_all_get_rid_of_what_they_have(exchange: Exch
         assert [snapshot.row(symbol).last for symbol in SYMBOLS] == [792.5 + n + 1 for n in range(8)]
 
 
+def test_what_a_policy_drops_while_a_feed_stops_is_counted_and_no_failure(exchange: Exchange, feed_name: str) -> None:
+    source = Source(vendor="binance", symbols=SYMBOLS, url=exchange.url, connections=4, overflow="drop")
+    config = Config(
+        feed=Feed(name=feed_name, receivers=2, workers=1, ring_capacity=64, symbols_capacity=64), sources=(source,)
+    )
+    with Supervisor(config) as feed, openbell.attach(started(feed)) as market:
+        await_live(feed, market)
+        stopped = [pid for name, pid in pids(market).items() if name != "supervisor"]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        # More than the rings hold is in the sockets when the receivers are told to stop.
+        exchange.trade(300)
+        awake = threading.Timer(0.2, lambda: [os.kill(pid, signal.SIGCONT) for pid in reversed(stopped)])
+        awake.start()
+        assert feed.drain() == 0
+        awake.join()
+        status = market.status()
+        assert status.dropped > 0
+        assert (status.lost, status.events) == (status.dropped, status.applied + status.dropped)
+
+
 def started(feed: Supervisor) -> str:
     """Start a feed and return its name."""
     feed.start()

@@ -86,12 +86,13 @@ class Status:
         read that still goes on, in a side queue beside a full ring, or with a receiver that was killed.
     published, applied : int
         Market-data records given to the workers, and those in the snapshot: from the positions of the rings, which no
-        crash can bend. (A record that tells a gap counts as published until it is applied.)
+        crash can bend. (A record that tells a gap or a session, and every record of an order book or of merged trades
+        but its first, counts as published until it is applied.)
     lost, dropped, conflated : int
         Valid events for which there was no room: lost for good, `dropped` of them by policy; and those that went into
         the snapshot as a part of a newer event of their symbol.
     gaps : int
-        Interruptions told by the receivers.
+        Interruptions told by the receivers, each counted once for every worker that it was told to.
     reasons : dict of Reason to int
         Why events were not published.
     last_batch_ns : int
@@ -99,7 +100,7 @@ class Status:
     backlog_peak : int
         The most records that ever waited for one worker.
     paused_ns : int
-        How long reading was paused because the workers were behind.
+        How long reading was paused because the workers were behind, added up over the connections.
     latency : Histogram
         Receive to snapshot, ns, over all workers since the feed began.
     exchange_latency : Histogram
