@@ -252,7 +252,12 @@ def test_what_a_policy_drops_while_a_feed_stops_is_counted_and_no_failure(exchan
             os.kill(pid, signal.SIGSTOP)
         # More than the rings hold is in the sockets when the receivers are told to stop.
         exchange.trade(300)
-        awake = threading.Timer(0.2, lambda: [os.kill(pid, signal.SIGCONT) for pid in reversed(stopped)])
+
+        def wake() -> None:
+            for pid in reversed(stopped):
+                os.kill(pid, signal.SIGCONT)
+
+        awake = threading.Timer(0.2, wake)
         awake.start()
         assert feed.drain() == 0
         awake.join()

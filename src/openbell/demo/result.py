@@ -123,7 +123,8 @@ class Result:
             f"p99.9 {latency['p999']:,.1f} µs, max {latency['max']:,.1f} µs",
         ]
         if at.paused_ns:
-            told.append(f"reading was paused for {at.paused_ns / 1e9:.3f} s because a ring was full")
+            over = f" (added up over {len(at.connections)} connections)" if len(at.connections) > 1 else ""
+            told.append(f"reading was paused for {at.paused_ns / 1e9:.3f} s{over} because a ring was full")
         told.append(f"at most {at.backlog_peak:,} records waited for a worker, {at.side_queue_peak:,} for a ring")
         if self.peak_rss_mb:
             told.append("peak memory: " + ", ".join(f"{name} {size:.1f} MB" for name, size in self.peak_rss_mb.items()))
