@@ -707,8 +707,8 @@ def test_a_connection_starts_when_it_is_its_turn_and_a_stop_does_not_wait_for_th
 
     run(scene.play(late))
     scene = Scene()
-    turns = Turns(3600.0)
-    turns.wait_s()
+    turns = Turns()
+    turns.wait_s(3600.0)
     scene.spacing = {"turns": turns}
 
     async def never(scene: Scene) -> None:

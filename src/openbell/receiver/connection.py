@@ -76,9 +76,9 @@ class Connection:
     timing : Timing
         Intervals.
     start_after_s : float
-        How long after :meth:`run` was called it is opened first: the vendor's spacing, for the connections of a source.
+        How long after :meth:`run` was called it is opened first: the vendor's spacing, among those of an account.
     turns : Turns
-        When it may be opened, among the connections of its source in this receiver; None: at any time.
+        When it may be opened, among the connections of its account in this receiver; None: at any time.
     overflow : str
         What happens when a ring is full: ``"block"``, ``"conflate"`` or ``"drop"``.
     book_levels : int
@@ -203,7 +203,7 @@ class Connection:
         self._listener = self._transport = self._pressure = None
         self._unanswered, self._all_sent, self._refused, self._close = 0, False, False, ""
         self._set_state(ConnectionState.CONNECTING)
-        await self._sleep(self._turns.wait_s())
+        await self._sleep(self._turns.wait_s(self._vendor.connection_spacing_s))
         if self._stopping.is_set():
             return
         dialling = asyncio.create_task(self._dialer.open(self._new_listener))

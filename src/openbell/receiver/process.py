@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from itertools import chain
 
 from openbell.assignment import assign
@@ -26,7 +26,7 @@ from openbell.receiver.clock import MarketClock
 from openbell.receiver.concerned import concerned_symbols
 from openbell.receiver.connection import COUNT_UNKNOWN, Connection
 from openbell.receiver.listeners import UNCONNECTED, Hooks, Listener, compiled_listeners
-from openbell.receiver.turns import Turns
+from openbell.receiver.turns import Turns, account, starts
 from openbell.record import GapReason
 from openbell.vendors import create
 
@@ -102,20 +102,22 @@ def _connections(
     The second list says, of each of them, whom an interruption concerns.
     """
     counters = control.receiver_counters(index)
-    turns: dict[int, Turns] = {}
+    turns: dict[Hashable, Turns] = {}
     connections, concerned = [], []
     prefixes = {source.prefix for source in config.sources}
-    for assigned in assign(config):
+    everyone = assign(config)
+    # Those of other receivers, too: connections of one account keep apart, wherever they run.
+    vendors = [create(assigned.source) for assigned in everyone]
+    start_s = starts((vendor.source, vendor.connection_spacing_s) for vendor in vendors)
+    for assigned, vendor in zip(everyone, vendors, strict=True):
         if assigned.receiver != index:
             continue
         source = assigned.source
-        vendor = create(source)
         for symbol in source.symbols:
             symbols.insert((source.prefix + vendor.symbol_key(symbol)).encode())
         block = control.connection(assigned.index)
         block.label = assigned.label(vendor.name)
         concerned.append(concerned_symbols(source, vendor, prefixes, symbols))
-        spacing_s = vendor.connection_spacing_s
         connections.append(
             Connection(
                 source,
@@ -123,8 +125,8 @@ def _connections(
                 make_listener,
                 block,
                 counters,
-                start_after_s=assigned.place * spacing_s,
-                turns=turns.setdefault(assigned.number, Turns(spacing_s)),
+                start_after_s=start_s[assigned.index],
+                turns=turns.setdefault(account(source), Turns()),
                 overflow=source.overflow or config.feed.overflow,
                 book_levels=config.feed.book_levels,
                 concerned=concerned[-1] if config.connections > 1 else None,
