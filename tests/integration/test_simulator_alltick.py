@@ -29,7 +29,7 @@ from simulator_client import (
     subscription,
     trades,
 )
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from openbell.simulator import Simulator, SimulatorError, SimulatorOptions, a_shares
 
@@ -171,6 +171,38 @@ def test_a_connection_without_heartbeat_is_closed() -> None:
         async with running(symbols=5, heartbeat_timeout_s=0.3) as run, client((await run.event("ready"))["url"]) as one:
             await asyncio.wait_for(one.wait_closed(), 5)
             assert one.close_code != 1000
+
+    asyncio.run(scenario())
+
+
+def test_other_requests_are_no_heartbeats() -> None:
+    async def scenario() -> None:
+        options = {"symbols": 5, "heartbeat_timeout_s": 0.5, "start_quiet_s": 60.0}
+        async with running(**options) as run, client((await run.event("ready"))["url"]) as silent:
+            with pytest.raises(ConnectionClosed):
+                for number in range(100):
+                    await ask(silent, subscription(["600519.SH"], number))
+                    await asyncio.sleep(0.05)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("goodbye", [b"", b"\x88\x80" + bytes(4)], ids=["without a word", "after a CLOSE"])
+def test_a_client_that_neither_reads_nor_lives_does_not_hold_the_market_up_for_ever(goodbye: bytes) -> None:
+    async def scenario() -> None:
+        # With a CLOSE it goes at once, without one its heartbeats are missed.
+        options = {"symbols": 1000, "rate": 1_000_000.0, "heartbeat_timeout_s": 60.0 if goodbye else 1.0}
+        async with running(**options) as run:
+            port = int((await run.event("ready"))["url"].split(":")[2].split("/")[0])
+            with socket.create_connection(("127.0.0.1", port)) as stuck:
+                stuck.sendall(UPGRADE + masked_frame(subscription(a_shares(1000)).encode()))
+                await run.event("started")
+                async with asyncio.timeout(20):
+                    while run.simulator._floor.room.is_set():
+                        await asyncio.sleep(0.01)
+                    stuck.sendall(goodbye)
+                    while not run.simulator._floor.room.is_set():
+                        await asyncio.sleep(0.01)
 
     asyncio.run(scenario())
 

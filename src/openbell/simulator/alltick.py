@@ -134,11 +134,14 @@ class AllTickClient(Client):
     ----------
     depths : dict of str to int
         The levels asked for, of each code whose books are subscribed.
+    last_heartbeat : float
+        Loop time of the last heartbeat, or of the connection; other requests are none.
     """
 
     def __init__(self, floor: Floor, rules: Rules = NO_RULES) -> None:
         super().__init__(floor)
         self.depths: dict[str, int] = {}
+        self.last_heartbeat = self.last_request
         self._rules = rules
         self._asked_at: float | None = None
 
@@ -198,8 +201,10 @@ class AllTickClient(Client):
             if cancelled != _CANCEL_TRADES:
                 self.depths = {}
             self.subscribe({0: set[str](), 1: trades, 2: self.keys - trades}[cancelled])
+        elif request.cmd_id == _HEARTBEAT:
+            self.last_heartbeat = self.last_request
         else:
-            return request.cmd_id == _HEARTBEAT
+            return False
         return True
 
     def _codes(self, request: _Request) -> list[_Symbol]:

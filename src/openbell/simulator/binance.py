@@ -61,7 +61,7 @@ class BinanceClient(Client):
         if not ping_s or self.transport is None:
             return
         if now - self._answered_at > _UNANSWERED_PINGS * ping_s:
-            self.transport.disconnect()
+            self.cut_off()
         elif now - self._pinged_at >= ping_s:
             self._pinged_at = now
             self.transport.send_ping(str(time.time_ns() // 1_000_000).encode())

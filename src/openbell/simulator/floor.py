@@ -49,10 +49,17 @@ class Client(WSListener):
         self.transport.send(WSMsgType.TEXT, message)
 
     def hang_up(self) -> None:
-        """Say goodbye (1000) and close the connection."""
+        """Say goodbye (1000) and close the connection, once the client has taken what was written."""
         assert self.transport is not None
         self.transport.send_close(WSCloseCode.OK)
         self.transport.disconnect()
+        # It gets nothing more: however long it takes, nobody waits for it.
+        self.floor.check_room()
+
+    def cut_off(self) -> None:
+        """Close the connection at once: who has fallen silent may never take what was written."""
+        assert self.transport is not None
+        self.transport.disconnect(graceful=False)
 
     def subscribe(self, keys: Collection[str]) -> None:
         """Replace what the client is subscribed to."""
@@ -119,6 +126,7 @@ class Client(WSListener):
             if len(self._fragments) > _MAX_REQUEST_BYTES:
                 transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
                 transport.disconnect()
+                self.floor.check_room()
             elif frame.fin:
                 payload, self._fragments = bytes(self._fragments), bytearray()
                 self.last_request = asyncio.get_running_loop().time()
@@ -182,7 +190,7 @@ class Floor:
 
     def check_room(self) -> None:
         """Go on if nobody is behind."""
-        if not any(client.paused for client in self.clients):
+        if not any(client.paused and client.listening for client in self.clients):
             self.room.set()
 
     def end(self) -> None:

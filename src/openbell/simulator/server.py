@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 from picows import WSUpgradeRequest, WSUpgradeResponseWithListener, ws_create_server
 
+from openbell.simulator.alltick import AllTickClient
 from openbell.simulator.coins import CoinVenue
 from openbell.simulator.floor import OPENING_PATIENCE_BYTES, PATIENCE_BYTES, Client, Floor
 from openbell.simulator.market import MadeMarket, Market
@@ -167,7 +168,7 @@ class Simulator:
     async def _watch(self) -> None:
         """Report progress, drop connections without heartbeat, and leave when orphaned."""
         options, floor, loop = self._options, self._floor, asyncio.get_running_loop()
-        heartbeats = options.heartbeat_timeout_s if self._market.vendor == "alltick" else 0.0
+        heartbeats = options.heartbeat_timeout_s
         reported = loop.time()
         while True:
             await asyncio.sleep(_WATCH_S)
@@ -178,8 +179,8 @@ class Simulator:
                 client.watch(now)
             if heartbeats:
                 for client in list(floor.clients):
-                    if now - client.last_request > heartbeats and client.transport is not None:
-                        client.transport.disconnect()
+                    if isinstance(client, AllTickClient) and now - client.last_heartbeat > heartbeats:
+                        client.cut_off()
             if self._playing and now - reported >= _PROGRESS_S:
                 reported = now
                 seconds = round(time.monotonic() - self._started_at, 3)
