@@ -170,6 +170,13 @@ def test_impossible_columns_are_an_error_and_not_a_wrong_frame(columns: dict[str
         writer.frames(arrays, np.arange(1))
 
 
+def test_what_repeats_more_often_than_there_are_values_is_refused_before_it_is_written() -> None:
+    # Far more than the room there is: written first and refused then, this would not survive.
+    writer = Writer((Repeat("n", (b"x" * 50_000_000, Number("p"))),), Framing())
+    with pytest.raises(ValueError, match="event 0"):
+        writer.frames({"n": np.array([20]), "p": np.array([[1]])}, np.arange(1))
+
+
 @pytest.mark.parametrize("chosen", [[-1], [3], [1, 5, 2], [2, -1, 2]])
 def test_events_that_are_not_there_are_an_error(chosen: list[int]) -> None:
     with pytest.raises(ValueError, match="event"):
@@ -178,7 +185,14 @@ def test_events_that_are_not_there_are_an_error(chosen: list[int]) -> None:
 
 @pytest.mark.parametrize(
     ("parts", "framing"),
-    [((b"",) * 65, Framing()), ((Number("a", 19),), Framing()), ((Text("a", []),), Framing()), ((), Framing(group=0))],
+    [
+        ((b"",) * 65, Framing()),
+        ((Number("a", 19),), Framing()),
+        ((Text("a", []),), Framing()),
+        ((), Framing(group=0)),
+        ((Repeat("n", (b"text",)),), Framing()),
+        ((Repeat("n", (Number("a"), Text("b", [b"text"]))),), Framing()),  # type: ignore[arg-type]
+    ],
 )
 def test_an_impossible_declaration_is_refused(parts: tuple[Part, ...], framing: Framing) -> None:
     with pytest.raises(ValueError, match=r"\w"):

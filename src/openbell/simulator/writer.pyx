@@ -105,7 +105,7 @@ cdef class Writer:
     Raises
     ------
     ValueError
-        The message has more parts than fit, or a text is missing.
+        The message has more parts than fit, a text is missing, or what repeats has no number in it.
     """
 
     cdef Operation operations[MAX_OPERATIONS]
@@ -157,6 +157,11 @@ cdef class Writer:
                 operation.kind, operation.column = NUMBER, self._column(part.column)
                 operation.decimals, operation.length = part.decimals, NUMBER_BYTES + 1
             else:
+                # Its numbers bound how often it can repeat, and so the room that it needs.
+                if not any(isinstance(each, vocabulary.Number) for each in part.parts):
+                    raise ValueError(f"what repeats {part.count} times has no number in it")
+                if not all(isinstance(each, (bytes, vocabulary.Number)) for each in part.parts):
+                    raise ValueError(f"what repeats {part.count} times has something else than texts and numbers in it")
                 operation.kind, operation.column = REPEAT, self._column(part.count)
                 before = self.count
                 self._compile(part.parts)
@@ -337,6 +342,10 @@ cdef char *_row(
             length = operation.starts[value + 1] - start
             out = _copy(out, operation.text + start, length)
         else:
+            # Before anything is written: there is room for as many as there are values, and no more.
+            for i in range(1, operation.inner + 1):
+                if operation[i].kind == NUMBER and value > columns[operation[i].column].width:
+                    return NULL
             for i in range(value):
                 if i:
                     out[0] = c","
