@@ -103,6 +103,13 @@ def test_ticks_become_trades_in_their_order(spaced: bool) -> None:
     assert outcome.reasons == {} and outcome.controls == []
 
 
+@pytest.mark.parametrize("frame", ['{"n":7,"ticks":[%s]}', '{ "time" : 7, "ticks": [ %s ] }', '{"ticks":[%s],"n":7}'])
+def test_ticks_are_found_wherever_a_relay_puts_them(frame: str) -> None:
+    outcome = Preview(ticks()).take(frame.replace("%s", '{"symbol":"700.HK","price":5}').encode())
+    assert [(record.symbol, record.values) for record in outcome.records] == [("700.HK", {"a": 5.0})]
+    assert outcome.reasons == {}
+
+
 def test_a_bad_tick_does_not_cost_its_neighbours() -> None:
     bad = [
         {"symbol": "600519.SH"},
