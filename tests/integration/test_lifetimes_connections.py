@@ -15,9 +15,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 import openbell
-from openbell.config import Config, Feed, Source
+from openbell.config import Change, Config, Feed, Source
 from openbell.market import Market
 from openbell.monitor.control import ConnectionState
+from openbell.record import MarketStatus
 from openbell.supervisor import Supervisor
 
 pytestmark = pytest.mark.timeout(60)
@@ -97,9 +98,9 @@ def market(feed: Supervisor, feed_name: str) -> Iterator[Market]:
         yield attached
 
 
-def await_live(feed: Supervisor, market: Market, patience_s: float = 10.0) -> None:
+def await_live(feed: Supervisor, market: Market, connections: int = 4, patience_s: float = 10.0) -> None:
     deadline = time.monotonic() + patience_s
-    while [each.state for each in market.status().connections] != [ConnectionState.LIVE] * 4:
+    while [each.state for each in market.status().connections] != [ConnectionState.LIVE] * connections:
         assert time.monotonic() < deadline, market.status().connections
         feed.poll(0.01)
 
@@ -264,6 +265,24 @@ def test_what_a_policy_drops_while_a_feed_stops_is_counted_and_no_failure(exchan
         status = market.status()
         assert status.dropped > 0
         assert (status.lost, status.events) == (status.dropped, status.applied + status.dropped)
+
+
+def test_a_symbol_that_nobody_asked_for_is_in_the_session_that_is_on(exchange: Exchange, feed_name: str) -> None:
+    source = Source(vendor="binance", symbols=SYMBOLS[:1], url=exchange.url, open=True)
+    on = (Change(0, 20260105, MarketStatus.OPEN), Change(2**62, 20260105, MarketStatus.CLOSED))
+    feed = Feed(name=feed_name, workers=2, ring_capacity=1024, symbols_capacity=256)
+    config = Config(feed=feed, sources=(source,), schedule=on)
+    with Supervisor(config) as running, openbell.attach(started(running)) as market:
+        await_live(running, market, 1)
+        new = tuple(f"NEW{number}" for number in range(100))
+        exchange.homes |= dict.fromkeys(new, exchange.homes["S0"])
+        exchange.trade(1, new)
+        deadline = time.monotonic() + 10
+        while set(market.snapshot()["status"]) != {MarketStatus.OPEN}:
+            assert time.monotonic() < deadline, market.snapshot()["status"]
+            running.poll(0.01)
+        assert set(market.snapshot()["session"]) == {20260105}
+        assert (len(market), market.status().applied) == (101, 100)
 
 
 def started(feed: Supervisor) -> str:

@@ -108,6 +108,10 @@ class Hall:
         self.published: list[tuple[int, int, int]] = []
         self.slept: list[float] = []
         self.steps: dict[int, int] = {}
+        self.comes_ns: list[int] = []
+
+    def known(self) -> int:
+        return sum(at_ns <= self.now_ns for at_ns in self.comes_ns)
 
     def wall_ns(self) -> int:
         return self.now_ns
@@ -125,7 +129,7 @@ class Hall:
         return self.waiting
 
     def run(self, schedule: tuple[Change, ...]) -> list[tuple[int, int, int]]:
-        asyncio.run(MarketClock(schedule, self, self.wall_ns, self.sleep).run())
+        asyncio.run(MarketClock(schedule, self, self.known, self.wall_ns, self.sleep).run())
         return self.published
 
 
@@ -143,6 +147,25 @@ def test_the_clock_tells_each_change_once_and_when_it_is_due() -> None:
 def test_the_clock_begins_with_what_holds_and_leaves_out_what_is_over() -> None:
     now = START + 60 * 10**9
     assert Hall(now).run(SCHEDULE) == [(now, 20260105, OPEN), tuple_of(SCHEDULE[2])]
+
+
+def test_symbols_that_come_later_are_told_what_holds() -> None:
+    hall = Hall(START)
+    second = 10**9
+    hall.comes_ns = [START - second, START, START + 3 * second, START + 70 * second, START + 80 * second]
+    assert hall.run(SCHEDULE) == [
+        (START, 20260105, PRE_OPEN),
+        (START + 3 * second, 20260105, PRE_OPEN),
+        (START + 50 * second, 20260105, OPEN),
+        (START + 70 * second, 20260105, OPEN),
+        (START + 80 * second, 20260105, CLOSED),
+    ]
+
+
+def test_before_the_first_change_nothing_holds_that_could_be_told() -> None:
+    hall = Hall(START - 7 * 10**9)
+    hall.comes_ns = [START - 3 * 10**9]
+    assert hall.run(SCHEDULE) == [tuple_of(change) for change in SCHEDULE]
 
 
 def test_a_clock_that_is_set_back_tells_nothing_twice() -> None:

@@ -13,8 +13,8 @@ from openbell.record import MarketStatus
 
 log = logging.getLogger("openbell.receiver")
 
-_LOOK_S: Final = 10.0
-"""Longest sleep: a wall clock that is stepped, or a machine that slept, is noticed after so long."""
+_LOOK_S: Final = 1.0
+"""Longest sleep: a wall clock that is stepped, a machine that slept, or a new symbol is noticed after so long."""
 _DRAIN_S: Final = 0.001
 
 
@@ -29,7 +29,7 @@ class StatusSink(Protocol):
 
 
 class MarketClock:
-    """Publishes each change of a schedule once, when it is due.
+    """Publishes each change of a schedule when it is due; and what holds once more where symbols have come since.
 
     Parameters
     ----------
@@ -37,6 +37,9 @@ class MarketClock:
         In order. What holds at the start is published at once.
     sink : StatusSink
         A listener that no connection uses.
+    known : callable
+        How many symbols the feed knows. A row that is handed out later, for a symbol of an open source, has no session
+        until it is told one; the others take no harm from hearing it twice.
     wall_ns : callable
         Nanoseconds since the epoch; for tests.
     sleep : callable
@@ -47,14 +50,18 @@ class MarketClock:
         self,
         schedule: Sequence[Change],
         sink: StatusSink,
+        known: Callable[[], int] = lambda: 0,
         wall_ns: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._schedule = tuple(schedule)
         self._sink = sink
+        self._known = known
         self._wall_ns = wall_ns
         self._sleep = sleep
         self._next = 0
+        self._holds: Change | None = None
+        self._told = 0
 
     async def run(self) -> None:
         """Publish for as long as the schedule goes."""
@@ -73,13 +80,18 @@ class MarketClock:
     async def _publish_due(self) -> None:
         """Publish the last change that is due; those before it are over, and it says all that they said."""
         now_ns, due = self._wall_ns(), None
+        # Before the change is published: whoever comes later is told later.
+        known = self._known()
         # Never backwards: a clock that is set back does not bring yesterday's session with it.
         while self._next < len(self._schedule) and self._schedule[self._next].at_ns <= now_ns:
             due = self._schedule[self._next]
             self._next += 1
-        if due is None:
+        if due is not None:
+            self._holds = due
+            log.info("session %d: %s", due.session, MarketStatus(due.status).name.lower())
+        elif self._holds is None or known == self._told:
             return
-        log.info("session %d: %s", due.session, MarketStatus(due.status).name.lower())
-        self._sink.publish_status(due.session, due.status)
+        self._told = known
+        self._sink.publish_status(self._holds.session, self._holds.status)
         while self._sink.drain():
             await asyncio.sleep(_DRAIN_S)

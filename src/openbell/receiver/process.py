@@ -85,7 +85,8 @@ def _run(lifeline: Lifeline) -> int:
         # receivers, theirs is not concerned.
         lost = None if config.feed.receivers == 1 else chain.from_iterable(keys() for keys in concerned)
         teller.publish_gap(GapReason.RECEIVER_RESTART, COUNT_UNKNOWN, lost)
-    work = _Work(connections, MarketClock(config.schedule, teller), teller, rings)
+    clock = MarketClock(config.schedule, teller, lambda: symbols.count)
+    work = _Work(connections, clock, teller, rings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(lifeline, slot, work))
 
