@@ -67,7 +67,7 @@ def peers(as_json: bool, quick: bool) -> None:
 @click.option("--seconds", type=click.FloatRange(1, 60), help="Length of the market.  [default: 10; quick: 2]")
 @click.option("--find-limit", is_flag=True, help="Search the highest scale that is sustained.")
 @click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the latencies into this .svg or .png file."
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the latencies into this .svg, .png or .pdf."
 )
 def burst(
     profile: str,
@@ -82,7 +82,8 @@ def burst(
 ) -> None:
     """Send a market's opening through the whole pipeline, and time it from the intended send times.
 
-    Exit status 0 if nothing was lost, the market sent all that its profile says and kept to its times.
+    Exit status 0 if nothing was lost, the market sent all that its profile says and kept to its times; 1 if not; 130
+    after Ctrl-C.
     """
     from benchmarks.burst import BurstOptions, run
 
@@ -97,5 +98,18 @@ def burst(
     sys.exit(run(options, as_json=as_json, find_limit=find_limit, plot=plot))
 
 
+def run() -> int:
+    """Run what the command line asks for; return the exit status, as those of ``openbell``."""
+    try:
+        main(prog_name="python -m benchmarks", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("benchmarks: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
 if __name__ == "__main__":
-    main(prog_name="python -m benchmarks")
+    sys.exit(run())

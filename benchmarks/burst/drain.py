@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,29 +83,44 @@ def measure(options: BurstOptions, signals: StopSignals, progress: Callable[[str
 def _feed_ns(market: DemoOptions, signals: StopSignals) -> tuple[int, int]:
     with tempfile.NamedTemporaryFile(prefix="openbell-burst-", suffix=".log") as log:
         result = run_demo(market, View(), signals, log)
+    if signals.requested:
+        raise Aborted
     if not result.ok:
         raise BenchmarkError("; ".join(("the first flush did not come through whole", *result.lines())))
     return result.status.last_batch_ns - result.start_ns, result.sent
 
 
 def decode_only_ns(market: DemoOptions, signals: StopSignals) -> int:
-    """Return how long it took until all of a market was decoded, from the moment it was intended to begin, in ns."""
+    """Return how long it took until all of a market was decoded, from the moment it was intended to begin, in ns.
+
+    Raises
+    ------
+    BenchmarkError
+        The client ended too early, or nothing goes on.
+    Aborted
+        A stop signal came.
+    """
     with tempfile.TemporaryDirectory(prefix="openbell-burst-") as scratch, Path(scratch, "log").open("w+b") as log:
         lists, config = Path(scratch, "lists.json"), Path(scratch, "config.json")
         with Exchange(market.simulator_arguments(Path(scratch, "oracle.json"), lists), log) as exchange:
-            heard = _heard(exchange, signals)
-            config.write_bytes(configure(market, _next(heard, "ready"), read_lists(lists)).to_json())
+            ready = _next(_heard(exchange, signals), "ready")
+            config.write_bytes(configure(market, ready, read_lists(lists)).to_json())
             client = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.burst.decode_only", str(config)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 cwd=ROOT,
+                # Ctrl-C in a terminal is for this process alone.
+                process_group=0,
             )
             try:
+                heard = _heard(exchange, signals, client)
                 start_ns = _next(heard, "started").start_ns
                 _next(heard, "done")
                 said, _ = client.communicate("everything is sent\n", timeout=_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                raise BenchmarkError(f"the client that only decodes did not end within {_TIMEOUT_S:.0f} s") from None
             finally:
                 client.kill()
                 client.wait()
@@ -117,9 +133,22 @@ def _next(heard: Iterator[Event], name: str) -> Event:
     return next(event for event in heard if event.event == name)
 
 
-def _heard(exchange: Exchange, signals: StopSignals) -> Iterator[Event]:
+def _heard(exchange: Exchange, signals: StopSignals, client: subprocess.Popen[str] | None = None) -> Iterator[Event]:
+    """Yield what the simulator says, as long as there is something to hear and `client` is there to listen."""
+    watched = [exchange.fileno(), signals.fileno()]
+    if client is not None:
+        assert client.stdout is not None
+        # It says nothing before it is told to: readable means that it is gone.
+        watched.append(client.stdout.fileno())
+    heard = time.monotonic()
     while True:
-        wait_readable([exchange.fileno(), signals.fileno()], _TIMEOUT_S)
+        wait_readable(watched, 1.0)
         if signals.requested:
             raise Aborted
-        yield from exchange.events()
+        for event in exchange.events():
+            heard = time.monotonic()
+            yield event
+        if client is not None and client.poll() is not None:
+            raise BenchmarkError(f"the client that only decodes ended with status {client.returncode}; see its output")
+        if time.monotonic() - heard > _TIMEOUT_S:
+            raise BenchmarkError(f"the simulator said nothing for {_TIMEOUT_S:.0f} s")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from benchmarks.processes import cpu_ns
 from openbell.demo import View
 from openbell.market import Market
@@ -15,7 +13,7 @@ class Meter(View):
     Attributes
     ----------
     cpu_ns : dict of str to int
-        By process, once the market is over. ``benchmark`` is this process, which is the feed's supervisor, too.
+        By process, once the market is over. The supervisor is this process.
     """
 
     def __init__(self) -> None:
@@ -24,9 +22,7 @@ class Meter(View):
 
     def attach(self, market: Market) -> None:
         """Begin."""
-        own = os.getpid()
-        self._pids = {each.name: each.pid for each in market.status().processes if each.pid != own}
-        self._pids["benchmark"] = own
+        self._pids = {each.name: each.pid for each in market.status().processes}
         self._began = {name: cpu_ns(pid) for name, pid in self._pids.items()}
 
     def close(self) -> None:

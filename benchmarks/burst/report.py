@@ -44,7 +44,7 @@ def figures(options: BurstOptions, result: Result, meter: Meter) -> dict[str, An
         "peak_ring_fill": round(at.backlog_peak / ring, 4),
         "side_queue_peak": at.side_queue_peak,
         "reading_paused_ns": at.paused_ns,
-        "rss_mb": result.peak_rss_mb,
+        "rss_mb": {{"simulator": "generator"}.get(name, name): mb for name, mb in result.peak_rss_mb.items()},
         "histograms": {
             "receive_to_snapshot_ns": at.latency.nonempty(),
             "intended_to_snapshot_ns": at.exchange_latency.nonempty(),

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.burst import drain, drawing, limit, report
 from benchmarks.burst.meter import Meter
 from benchmarks.burst.options import BurstOptions
+from benchmarks.processes import BenchmarkError
 from openbell.demo import Aborted, Result, run_demo
 from openbell.errors import ConfigError, OpenBellError
 from openbell.signals import StopSignals
@@ -26,7 +27,10 @@ def run(options: BurstOptions, *, as_json: bool, find_limit: bool, plot: Path | 
 
     with StopSignals() as signals:
         try:
-            found = _measure(options, signals, progress, find_limit=find_limit, plot=plot)
+            if plot is not None:
+                # Now, not after minutes.
+                drawing.check(plot)
+            found, result = _measure(options, signals, progress, find_limit=find_limit)
         except Aborted:
             print("burst: interrupted", file=sys.stderr)
             return 130
@@ -36,6 +40,13 @@ def run(options: BurstOptions, *, as_json: bool, find_limit: bool, plot: Path | 
     report.table(found, out)
     if as_json:
         print(json.dumps(found))
+    if plot is not None:
+        try:
+            drawing.draw(plot, found, result)
+        except BenchmarkError as error:
+            # After the figures: they took minutes.
+            print(f"burst: {error}", file=sys.stderr)
+            return 1
     return 0 if found["ok"] else 1
 
 
@@ -45,11 +56,7 @@ def _measure(
     progress: Callable[[str], None],
     *,
     find_limit: bool,
-    plot: Path | None,
-) -> dict[str, Any]:
-    if plot is not None:
-        # Now, not after minutes.
-        drawing.check(plot)
+) -> tuple[dict[str, Any], Result]:
     tried: list[dict[str, Any]] = []
     if find_limit:
         scale, tried = limit.find(options, lambda at: one(at, signals)[0], progress)
@@ -60,9 +67,7 @@ def _measure(
     found |= report.flush(flush)
     if find_limit:
         found |= {"limit_scale": options.scale, "tried": tried}
-    if plot is not None:
-        drawing.draw(plot, found, result)
-    return found
+    return found, result
 
 
 def one(options: BurstOptions, signals: StopSignals) -> tuple[dict[str, Any], Result]:

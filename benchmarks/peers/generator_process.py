@@ -27,6 +27,8 @@ class GeneratorProcess:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            # Ctrl-C in a terminal is for the benchmark alone; this ends with its stdin.
+            process_group=0,
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from benchmarks.burst import BurstOptions, drain
+from benchmarks.processes import BenchmarkError
+from openbell.signals import StopSignals
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -59,7 +65,8 @@ def test_an_opening_comes_through_whole(
     # From the intended moment on cannot be shorter than from the socket read on.
     assert found["intended_to_snapshot_ns"]["p50"] >= found["receive_to_snapshot_ns"]["p50"]
     assert 0 < found["peak_ring_fill"] <= 1
-    assert found["cpu_seconds"].keys() == {"generator", "receiver-0", "worker-0", "benchmark"}
+    assert found["cpu_seconds"].keys() == {"generator", "receiver-0", "worker-0", "supervisor"}
+    assert found["rss_mb"].keys() == found["cpu_seconds"].keys()
     assert all(seconds > 0 for seconds in found["cpu_seconds"].values())
     # How late the generator was is this machine's affair, and the only thing that may fail here.
     assert found["ok"] is (found["generator_late_ns"]["p99"] <= 5_000_000)
@@ -79,3 +86,54 @@ def test_a_picture_that_cannot_be_drawn_is_an_error_before_anything_runs(tmp_pat
     assert done.returncode == 2
     assert "ends in .png, .svg, .pdf" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("benchmark", "until"), [("burst", "first flush"), ("burst", "connecting"), ("peers", "")])
+def test_an_interrupt_is_said_and_leaves_nothing(benchmark: str, until: str, tmp_path: Path) -> None:
+    arguments = [benchmark, "--quick", "--json"]
+    runtime, temporary = tmp_path / "feeds", tmp_path / "tmp"
+    runtime.mkdir(mode=0o700)
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"OPENBELL_RUNTIME_DIR": str(runtime), "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # As in a terminal, where Ctrl-C is for all of its processes.
+        process_group=0,
+    )
+    try:
+        assert process.stderr is not None
+        if until:
+            assert "first flush" in process.stderr.readline()
+        if until == "connecting":
+            # The feed is there, and nothing has been sent yet.
+            deadline = time.monotonic() + 30
+            while not any(runtime.rglob("ring*")) and time.monotonic() < deadline:
+                time.sleep(0.001)
+        elif not until:
+            # It says nothing before its end; this is somewhere in the middle.
+            time.sleep(2.0)
+        os.killpg(process.pid, signal.SIGINT)
+        out, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, said
+    assert "interrupted" in said and "Traceback" not in said
+    assert out == ""
+    assert not any(path.is_file() for path in runtime.rglob("*")) and not any(temporary.iterdir())
+
+
+def test_a_client_that_ends_too_early_is_an_error_and_no_endless_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.Popen
+
+    def broken(command: list[str], **options: Any) -> subprocess.Popen[str]:
+        return real([sys.executable, "-c", ""] if "benchmarks.burst.decode_only" in command else command, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", broken)
+    options = BurstOptions(profile="hk", scale=0.1, frame_ticks=1, overflow="block", seconds=1.0, repeats=1)
+    with StopSignals() as signals, pytest.raises(BenchmarkError, match="ended with status 0"):
+        drain.decode_only_ns(options.market(0.01), signals)

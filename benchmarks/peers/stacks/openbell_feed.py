@@ -32,6 +32,9 @@ def main() -> None:
                 if status.connections[0].state == ConnectionState.LIVE:
                     break
                 supervisor.poll(0.02)
+            else:
+                # Nobody is there to be told that it is ready.
+                return
             processes = {process.name.partition("-")[0]: process.pid for process in status.processes}
         say("ready", processes=processes, feed=name)
         while not signals.requested and not select.select([sys.stdin], [], [], 0)[0]:

@@ -37,8 +37,8 @@ class Result:
     overflow : str
         What the feed did when a ring was full.
     peak_rss_mb : dict of str to float
-        The most memory that each of its processes ever had resident, the shared memory it touched included; empty where
-        the system does not tell.
+        The most memory that the simulator and each process of the feed ever had resident, the shared memory it touched
+        included; empty where the system does not tell.
     """
 
     market: str

@@ -8,6 +8,7 @@ import re
 import select
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -101,7 +102,8 @@ def run_demo(options: DemoOptions, view: View, signals: StopSignals, log_file: I
                     finished = _await_applied(statement.sent, supervisor, signals, view, market)
                 finally:
                     view.close()
-                peaks = _peak_rss_mb(market.status())
+                feed = {process.name: process.pid for process in market.status().processes}
+                peaks = _peak_rss_mb({"simulator": exchange.pid} | feed)
                 # Nothing moves after this: the snapshot that is judged is the final one.
                 supervisor.drain()
                 _check_abort(signals)
@@ -190,15 +192,15 @@ def _await_applied(sent: int, supervisor: Supervisor, signals: StopSignals, view
         view.look()
 
 
-def _peak_rss_mb(status: Status) -> dict[str, float]:
-    """Return the peak resident memory of the feed's processes, where the system tells it."""
+def _peak_rss_mb(processes: Mapping[str, int]) -> dict[str, float]:
+    """Return the peak resident memory of processes, given by name and pid, where the system tells it."""
     found = {}
-    for process in status.processes:
+    for name, pid in processes.items():
         # Elsewhere there is no such file; and a process may be ending.
         with contextlib.suppress(OSError):
-            text = Path(f"/proc/{process.pid}/status").read_text("ascii", "replace")
+            text = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
             if peak := re.search(r"^VmHWM:\s*(\d+) kB", text, re.MULTILINE):
-                found[process.name] = round(int(peak[1]) * 1024 / 1e6, 1)
+                found[name] = round(int(peak[1]) * 1024 / 1e6, 1)
     return found
 
 
