@@ -279,6 +279,16 @@ def test_a_market_cut_short_is_interrupted() -> None:
     assert "the market is closed: sent 0 events" in exchange.out
 
 
+def test_an_interrupt_while_a_capture_is_checked_is_one(tmp_path: Path) -> None:
+    capture = tmp_path / "endless.capture"
+    os.mkfifo(capture)
+    # A pipe opens once somebody reads, who then waits for what never comes.
+    with started("simulate", "--port", "0", "--capture", str(capture), "--json") as exchange, capture.open("w"):
+        exchange.send(signal.SIGINT)
+        assert exchange.end() == 130, exchange.err
+    assert "Traceback" not in exchange.err
+
+
 def test_on_a_terminal_the_demonstration_draws_a_live_table() -> None:
     pid, terminal = on_a_terminal("demo", "--seconds", "1", "--symbols", "200")
     text, status = to_the_end(pid, terminal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from simulator_client import (
+    UPGRADE,
     Process,
     Run,
     ask,
@@ -220,6 +222,23 @@ def test_sigterm_in_the_middle_of_a_replay_leaves_an_oracle_of_exactly_what_was_
     assert 1000 <= len(received) < 20_000
     assert done["stopped"]
     assert stated(tmp_path / "oracle") == {"vendor": "binance", "counts": counts, "rows": rows}
+
+
+def test_how_long_a_slow_client_held_a_capture_up_is_said(tmp_path: Path) -> None:
+    lines = [synthetic_capture(tmp_path / "a", 1)[0], *(json.dumps({"rest": "x" * 16_384}) for _ in range(1500))]
+    (tmp_path / "a").write_text("".join(f"{n} {line}\n" for n, line in enumerate(lines, 1)))
+    with Process("--capture", tmp_path / "a", "--speed", "max") as process, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        port = int(process.event("ready")["url"].split(":")[2].split("/")[0])
+        slow.connect(("127.0.0.1", port))
+        slow.settimeout(20)
+        slow.sendall(UPGRADE.replace(b"/quote-stock-b-ws-api?token=any", b"/ws/testusdt@trade"))
+        process.event("started")
+        time.sleep(0.5)
+        received = 0
+        while received < 1500 * 16_384:
+            received += len(slow.recv(1 << 20))
+        assert process.event("done")["held_ns"] > 100_000_000
 
 
 def test_a_broken_capture_is_named_before_anything_is_served(tmp_path: Path) -> None:

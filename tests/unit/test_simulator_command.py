@@ -59,6 +59,13 @@ def test_every_option_is_documented() -> None:
         {"connections_limit": -1},
         {"request_spacing_s": -0.1},
         {"connection_spacing_s": float("inf")},
+        {"speed": 2.0},
+        {"dialect": "binance", "profile": "open"},
+        {"capture": Path("x"), "universe": "cn"},
+        {"capture": Path("x"), "books": True},
+        {"capture": Path("x"), "enforce": True},
+        {"capture": Path("x"), "codes_limit": 5},
+        {"capture": Path("x"), "stamp_ns": True},
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:

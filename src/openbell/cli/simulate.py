@@ -132,11 +132,14 @@ def simulate(
         oracle=oracle,
         linger=linger,
     )
-    cut_short = False
+    # Until it is ready, nothing but an interrupt ends it without an error.
+    cut_short = True
 
     def tell(event: Mapping[str, object]) -> None:
         nonlocal cut_short
-        if event["event"] == "done":
+        if event["event"] == "ready":
+            cut_short = False
+        elif event["event"] == "done":
             # A market without an end is not cut short by being told to stop.
             cut_short = event["stopped"] is True and (seconds is not None or capture is not None)
         if as_json:

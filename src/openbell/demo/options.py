@@ -112,10 +112,6 @@ class DemoOptions:
                 raise ConfigError(
                     f"the {market.name} universe has at most {market.max_symbols} symbols, not {self.symbols}"
                 )
-            if self.speed != 1.0:
-                raise ConfigError("speed: a made-up market has its own pace; give --rate, or a --capture to speed up")
-        elif given := [name for name in _MADE_UP if getattr(self, name)]:
-            raise ConfigError(f"{given[0]}: a capture is played as it was recorded; leave the option out")
         if self.capture is not None and self.connections > 1:
             raise ConfigError(
                 "connections: a capture is played over one connection: some of its messages may name no stream, go to "

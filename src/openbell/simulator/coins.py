@@ -139,7 +139,7 @@ class CoinVenue:
     Raises
     ------
     ConfigError
-        The universe has no such opening, or not so many symbols.
+        The universe has not so many symbols.
     """
 
     vendor = "binance"

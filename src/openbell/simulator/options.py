@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from openbell.errors import ConfigError, OpenBellError
+from openbell.simulator import pace
 from openbell.simulator.rules import NO_RULES, PUBLISHED, Rules
 from openbell.simulator.trading import DEFAULT_OPEN_MS
 from openbell.simulator.universe import UNIVERSES
 
 DIALECTS = ("alltick", "ticks", "binance")
 PROFILES = ("steady", "open")
+_MADE_UP = (
+    *("universe", "dialect", "profile", "scale", "frame_ticks", "join", "books", "book_levels", "enforce"),
+    *("codes_limit", "connections_limit", "request_spacing_s", "connection_spacing_s", "stamp_ns"),
+)
+"""What is asked of a made-up market alone."""
 MAX_GROUP = 1_000
 """Events a frame, at most."""
 MAX_LEVELS = 10
@@ -57,7 +63,7 @@ class SimulatorOptions:
     stamp_ns : bool
         The time in a message is its intended send time on this machine's wall clock, in ns.
     capture : Path, optional
-        Serve the messages of this file instead, as their venue would.
+        Serve the messages of this file instead, as their venue would; nothing above can be asked of it.
     symbols : int
         The number of symbols of the universe (0: its default); with `capture`, the number of generated symbols its
         messages are dealt out to (0: the symbols as they are).
@@ -128,6 +134,8 @@ class SimulatorOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        if self.capture is not None:
+            self._refuse_what_is_made_up()
         if not self.universe:
             # Frozen means: for everybody else.
             object.__setattr__(self, "universe", "crypto" if self.dialect == "binance" else "cn")
@@ -138,6 +146,10 @@ class SimulatorOptions:
         ):
             if value not in known:
                 raise ConfigError(f"no simulated {name} {value!r}; there are {', '.join(known)}")
+        if self.profile == "open" and self.universe not in pace.PROFILES:
+            raise ConfigError(f"the {self.universe} universe trades around the clock and has no opening; write steady")
+        if self.capture is None and self.speed != 1.0:
+            raise ConfigError("speed: a made-up market has its own pace; give a rate, or a capture to speed up")
         if self.frame_ticks != 1 and self.dialect != "ticks":
             raise ConfigError(f"frame_ticks is for the dialect 'ticks', not {self.dialect!r}; AllTick has join")
         if self.join != 1 and self.dialect != "alltick":
@@ -171,6 +183,11 @@ class SimulatorOptions:
         ):
             if wrong:
                 raise ConfigError(f"simulator: {name} = {getattr(self, name)!r}, but it must be {rule}")
+
+    def _refuse_what_is_made_up(self) -> None:
+        for each in fields(self):
+            if each.name in _MADE_UP and getattr(self, each.name) != each.default:
+                raise ConfigError(f"{each.name}: a capture is played as it was recorded; leave the option out")
 
     @property
     def rules(self) -> Rules:

@@ -138,7 +138,9 @@ class CaptureMarket:
     async def _room(self, floor: Floor, paced: bool) -> bool:
         """Wait until nobody is behind; return False if the market is to end."""
         while not floor.stop.is_set() and not floor.room.is_set():
+            began = time.monotonic_ns()
             await floor.room.wait()
+            self.held_ns += time.monotonic_ns() - began
         # The recorded pace goes on while nobody listens. Without a pace there is no time that could pass.
         while not paced and not floor.stop.is_set() and not floor.audience:
             await asyncio.sleep(0.005)

@@ -7,7 +7,6 @@ import time
 import numpy as np
 from picows import WSUpgradeRequest, WSUpgradeResponseWithListener
 
-from openbell.errors import ConfigError
 from openbell.simulator import alltick, ticks
 from openbell.simulator.clock import MS, NS, Clock
 from openbell.simulator.floor import Client, Floor
@@ -31,7 +30,7 @@ class StockVenue:
     Raises
     ------
     ConfigError
-        The universe has no such opening, or not so many symbols.
+        The universe has not so many symbols.
     """
 
     def __init__(self, options: SimulatorOptions) -> None:
@@ -78,16 +77,8 @@ def market_clock(options: SimulatorOptions) -> Clock:
 
 
 def market_pace(options: SimulatorOptions, universe: Universe, symbols: int, random: np.random.Generator) -> Pace:
-    """Return the pace asked for.
-
-    Raises
-    ------
-    ConfigError
-        The universe has no opening.
-    """
+    """Return the pace asked for."""
     if options.profile == "open":
-        if universe.name not in PROFILES:
-            raise ConfigError(f"the {universe.name} universe trades around the clock and has no opening; write steady")
         return OpeningPace(PROFILES[universe.name], options.scale, random)
     return SteadyPace(symbols * (2 if options.books else 1), options.rate * options.scale, random)
 
