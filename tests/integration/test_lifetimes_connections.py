@@ -285,6 +285,32 @@ def test_a_symbol_that_nobody_asked_for_is_in_the_session_that_is_on(exchange: E
         assert (len(market), market.status().applied) == (101, 100)
 
 
+def test_what_was_received_before_a_session_began_is_of_the_one_before(exchange: Exchange, feed_name: str) -> None:
+    source = Source(vendor="binance", symbols=SYMBOLS, url=exchange.url, overflow="conflate")
+    roll_ns = time.time_ns() + 3 * 10**9
+    schedule = (Change(0, 1, MarketStatus.OPEN), Change(roll_ns, 2, MarketStatus.OPEN), Change(2**62, 2, 1))
+    feed = Feed(name=feed_name, workers=1, worker_rate_limit=200, ring_capacity=8, symbols_capacity=64)
+    config = Config(feed=feed, sources=(source,), schedule=schedule)
+    with Supervisor(config) as running, openbell.attach(started(running)) as market:
+        await_live(running, market, 1)
+        worker = pids(market)["worker-0"]
+        # It goes on slowly, with more to take than the ring holds: there is time for the session to slip in.
+        os.kill(worker, signal.SIGSTOP)
+        exchange.trade(50)
+        deadline = time.monotonic() + 20
+        while market.status().events < 400 or time.time_ns() < roll_ns + 2 * 10**8:
+            assert time.monotonic() < deadline
+            running.poll(0.01)
+        os.kill(worker, signal.SIGCONT)
+        while set(market.snapshot().session) != {2}:
+            assert time.monotonic() < deadline
+            running.poll(0.01)
+        snapshot = market.snapshot()
+        assert market.status().conflated > 0
+        assert set(snapshot.trades) == {0}
+        assert [snapshot.row(symbol).prev_close for symbol in SYMBOLS] == [392.5 + n + 1 for n in range(8)]
+
+
 def started(feed: Supervisor) -> str:
     """Start a feed and return its name."""
     feed.start()

@@ -109,9 +109,13 @@ class Hall:
         self.slept: list[float] = []
         self.steps: dict[int, int] = {}
         self.comes_ns: list[int] = []
+        self.passed_ns = 0
 
     def known(self) -> int:
         return sum(at_ns <= self.now_ns for at_ns in self.comes_ns)
+
+    def held_up(self) -> bool:
+        return self.now_ns < self.passed_ns
 
     def wall_ns(self) -> int:
         return self.now_ns
@@ -129,7 +133,7 @@ class Hall:
         return self.waiting
 
     def run(self, schedule: tuple[Change, ...]) -> list[tuple[int, int, int]]:
-        asyncio.run(MarketClock(schedule, self, self.known, self.wall_ns, self.sleep).run())
+        asyncio.run(MarketClock(schedule, self, self.known, self.held_up, self.wall_ns, self.sleep).run())
         return self.published
 
 
@@ -160,6 +164,26 @@ def test_symbols_that_come_later_are_told_what_holds() -> None:
         (START + 70 * second, 20260105, OPEN),
         (START + 80 * second, 20260105, CLOSED),
     ]
+
+
+NEXT = (*SCHEDULE, Change(START + 100 * 10**9, 20260106, PRE_OPEN), Change(START + 200 * 10**9, 20260106, OPEN))
+
+
+def test_a_session_begins_when_what_came_before_it_has_passed() -> None:
+    hall = Hall(START)
+    hall.passed_ns = START + 101 * 10**9
+    assert hall.run(NEXT) == [
+        *(tuple_of(change) for change in SCHEDULE),
+        (hall.passed_ns, 20260106, PRE_OPEN),
+        tuple_of(NEXT[-1]),
+    ]
+
+
+def test_a_session_does_not_wait_for_ever_for_workers_that_never_catch_up(caplog: pytest.LogCaptureFixture) -> None:
+    hall = Hall(START)
+    hall.passed_ns = START + 10**15
+    assert [(session, status) for _, session, status in hall.run(NEXT)][-2:] == [(20260106, PRE_OPEN), (20260106, OPEN)]
+    assert "the workers are behind" in caplog.text
 
 
 def test_before_the_first_change_nothing_holds_that_could_be_told() -> None:

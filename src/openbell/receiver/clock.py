@@ -16,6 +16,8 @@ log = logging.getLogger("openbell.receiver")
 _LOOK_S: Final = 1.0
 """Longest sleep: a wall clock that is stepped, a machine that slept, or a new symbol is noticed after so long."""
 _DRAIN_S: Final = 0.001
+_PASS_LOOKS: Final = 10_000
+"""How often it looks, `_DRAIN_S` apart, whether what came before a session is in the rings; it begins then anyway."""
 
 
 class StatusSink(Protocol):
@@ -40,6 +42,9 @@ class MarketClock:
     known : callable
         How many symbols the feed knows. A row that is handed out later, for a symbol of an open source, has no session
         until it is told one; the others take no harm from hearing it twice.
+    waiting : callable
+        Whether something that was received waits for room in a ring: it is of the session before, so a new one does not
+        begin until it has passed.
     wall_ns : callable
         Nanoseconds since the epoch; for tests.
     sleep : callable
@@ -51,12 +56,14 @@ class MarketClock:
         schedule: Sequence[Change],
         sink: StatusSink,
         known: Callable[[], int] = lambda: 0,
+        waiting: Callable[[], bool] = lambda: False,
         wall_ns: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._schedule = tuple(schedule)
         self._sink = sink
         self._known = known
+        self._waiting = waiting
         self._wall_ns = wall_ns
         self._sleep = sleep
         self._next = 0
@@ -87,6 +94,8 @@ class MarketClock:
             due = self._schedule[self._next]
             self._next += 1
         if due is not None:
+            if self._holds is not None and due.session != self._holds.session:
+                await self._let_pass()
             self._holds = due
             log.info("session %d: %s", due.session, MarketStatus(due.status).name.lower())
         elif self._holds is None or known == self._told:
@@ -95,3 +104,11 @@ class MarketClock:
         self._sink.publish_status(self._holds.session, self._holds.status)
         while self._sink.drain():
             await asyncio.sleep(_DRAIN_S)
+
+    async def _let_pass(self) -> None:
+        """Wait until what was received so far is in the rings; not for ever, where the workers never catch up."""
+        for _ in range(_PASS_LOOKS):
+            if not self._waiting():
+                return
+            await self._sleep(_DRAIN_S)
+        log.warning("the workers are behind: some of what came before this session counts for it")

@@ -147,6 +147,11 @@ class Connection:
         """What the connection is doing."""
         return self._state
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something that came over it waits for room in a ring."""
+        return self._pressure is not None and self._pressure.waiting
+
     # ---- from outside ----
 
     async def run(self) -> None:

@@ -49,6 +49,11 @@ class Pressure:
         """Whether reading is held back at present."""
         return self._task is not None and self._listener.holds_reading
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits for room in a ring, read on or not."""
+        return self._task is not None
+
     def begin(self, transport: WSTransport) -> None:
         """Try to empty what waits until nothing does; stop reading for that long, if the policy says so."""
         if self._task is None:

@@ -85,7 +85,11 @@ def _run(lifeline: Lifeline) -> int:
         # receivers, theirs is not concerned.
         lost = None if config.feed.receivers == 1 else chain.from_iterable(keys() for keys in concerned)
         teller.publish_gap(GapReason.RECEIVER_RESTART, COUNT_UNKNOWN, lost)
-    clock = MarketClock(config.schedule, teller, lambda: symbols.count)
+
+    def waiting() -> bool:
+        return any(connection.waiting for connection in connections)
+
+    clock = MarketClock(config.schedule, teller, lambda: symbols.count, waiting)
     work = _Work(connections, clock, teller, rings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(lifeline, slot, work))
