@@ -96,7 +96,7 @@ def decode_only_ns(market: DemoOptions, signals: StopSignals) -> int:
     Raises
     ------
     BenchmarkError
-        The client ended too early, or nothing goes on.
+        The client ended too early, or has not decoded all, or nothing goes on.
     Aborted
         A stop signal came.
     """
@@ -117,7 +117,7 @@ def decode_only_ns(market: DemoOptions, signals: StopSignals) -> int:
             try:
                 heard = _heard(exchange, signals, client)
                 start_ns = _next(heard, "started").start_ns
-                _next(heard, "done")
+                sent = _next(heard, "done").sent
                 said, _ = client.communicate("everything is sent\n", timeout=_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 raise BenchmarkError(f"the client that only decodes did not end within {_TIMEOUT_S:.0f} s") from None
@@ -126,7 +126,21 @@ def decode_only_ns(market: DemoOptions, signals: StopSignals) -> int:
                 client.wait()
     if not said:
         raise BenchmarkError(f"the client that only decodes ended with status {client.returncode}; see its output")
-    return int(json.loads(said)["last_ns"]) - start_ns
+    return decoded_at_ns(said, sent, market.frame_ticks or 1) - start_ns
+
+
+def decoded_at_ns(said: str, sent: int, frame_ticks: int) -> int:
+    """Return when the client that only decodes had decoded the last frame, if it has decoded all.
+
+    Raises
+    ------
+    BenchmarkError
+        `sent` events cannot be in so few frames.
+    """
+    found = json.loads(said)
+    if found["frames"] * frame_ticks < sent:
+        raise BenchmarkError(f"only {found['frames']:,} frames were decoded, and {sent:,} events were sent")
+    return int(found["last_ns"])
 
 
 def _next(heard: Iterator[Event], name: str) -> Event:

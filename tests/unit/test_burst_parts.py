@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.burst import BurstOptions, drawing, limit
+from benchmarks.burst import BurstOptions, drain, drawing, limit
 from benchmarks.processes import BenchmarkError
 from openbell.errors import ConfigError
 
@@ -41,6 +41,15 @@ def test_a_scale_that_is_sustained_only_now_and_then_is_not_sustained() -> None:
 def test_a_machine_without_limit_ends_the_search() -> None:
     scale, _ = limit.find(OPTIONS, Machine(1e9).measure, lambda text: None)
     assert scale == 32.0
+
+
+def test_frames_that_were_not_decoded_are_an_error() -> None:
+    assert drain.decoded_at_ns('{"last_ns": 7, "frames": 1000}', 1000, 1) == 7
+    # A part of a group may leave alone.
+    assert drain.decoded_at_ns('{"last_ns": 7, "frames": 11}', 1000, 100) == 7
+    for frames, group in ((999, 1), (9, 100)):
+        with pytest.raises(BenchmarkError, match="1,000 events were sent"):
+            drain.decoded_at_ns(f'{{"last_ns": 7, "frames": {frames}}}', 1000, group)
 
 
 @pytest.mark.parametrize(("name", "why"), [("burst.txt", "ends in"), ("nowhere/burst.svg", "no directory")])
