@@ -346,6 +346,24 @@ def test_a_client_that_never_reads_does_not_keep_it_from_ending(tmp_path: Path) 
     asyncio.run(scenario())
 
 
+def test_a_second_signal_waits_for_no_client() -> None:
+    options = ("--symbols", 1000, "--rate", 200_000, "--flush-timeout", 3600)
+    with Process(*options) as process, socket.socket() as stuck:
+        port = int(process.event("ready")["url"].split(":")[2].split("/")[0])
+        stuck.connect(("127.0.0.1", port))
+        stuck.sendall(UPGRADE + masked_frame(subscription(a_shares(1000)).encode()))
+        process.event("started")
+        # Until it holds the market up, which then sends nothing more.
+        sent = [-1, 0]
+        while sent[-1] != sent[-2] or not sent[-1]:
+            sent.append(process.event("progress")["sent"])
+        process.send(signal.SIGINT)
+        time.sleep(0.3)
+        process.send(signal.SIGINT)
+        assert not process.event("done")["flushed"]
+        assert process.wait() == 0
+
+
 def test_sigint_ends_it_also_where_it_was_started_with_sigint_ignored(tmp_path: Path) -> None:
     with Process("--symbols", 5, "--oracle", tmp_path / "oracle", ignore_sigint=True) as process:
         process.event("ready")

@@ -165,6 +165,8 @@ class Floor:
         Set while every client keeps up.
     stop : asyncio.Event
         Set when the market is to end.
+    hurried : bool
+        Nobody waits for clients at the end any more.
     """
 
     def __init__(self, patience_bytes: int = PATIENCE_BYTES) -> None:
@@ -176,6 +178,7 @@ class Floor:
         self.room = asyncio.Event()
         self.room.set()
         self.stop = asyncio.Event()
+        self.hurried = False
 
     def enter(self, client: Client) -> None:
         """Take in a client."""
@@ -212,7 +215,7 @@ class Floor:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while any(client.buffered() for client in self.clients):
-            if loop.time() > deadline:
+            if self.hurried or loop.time() > deadline:
                 return False
             await asyncio.sleep(0.001)
         return True
@@ -224,7 +227,7 @@ class Floor:
             if client.transport is not None:
                 client.transport.send_close(WSCloseCode.OK, b"the market is closed")
         deadline = asyncio.get_running_loop().time() + timeout_s
-        while self.clients and asyncio.get_running_loop().time() < deadline:
+        while self.clients and not self.hurried and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.005)
         for client in list(self.clients):
             if client.transport is not None:

@@ -78,6 +78,11 @@ class Simulator:
         self._leave.set()
         self.end_market()
 
+    def signalled(self) -> None:
+        """Leave; asked again, do not wait any longer for clients that take nothing."""
+        self._floor.hurried = self._leave.is_set()
+        self.leave()
+
     async def run(self) -> None:
         """Serve until the end.
 
@@ -202,7 +207,8 @@ class Simulator:
 def serve(options: SimulatorOptions, report: Report = print_report) -> None:
     """Run a simulator in this process until its end.
 
-    SIGTERM and SIGINT end the market, state the oracle, close the connections and return; SIGUSR1 ends the market and
+    SIGTERM and SIGINT end the market, state the oracle, close the connections and return; the second one waits no
+    longer for clients that do not take what was written. SIGUSR1 ends the market and
     states the oracle but leaves the connections open. The handlers are installed also where SIGINT was ignored, as it
     is in a background job of a shell.
 
@@ -222,8 +228,8 @@ def serve(options: SimulatorOptions, report: Report = print_report) -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, simulator.leave)
-        loop.add_signal_handler(signal.SIGINT, simulator.leave)
+        loop.add_signal_handler(signal.SIGTERM, simulator.signalled)
+        loop.add_signal_handler(signal.SIGINT, simulator.signalled)
         loop.add_signal_handler(signal.SIGUSR1, simulator.end_market)
         await simulator.run()
 
