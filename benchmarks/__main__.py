@@ -93,7 +93,7 @@ def burst(
         frame_ticks=frame_ticks,
         overflow=overflow,
         seconds=seconds or (2.0 if quick else 10.0),
-        repeats=1 if quick else 5,
+        repeats=1 if quick else 9,
     )
     sys.exit(run(options, as_json=as_json, find_limit=find_limit, plot=plot))
 

@@ -50,9 +50,10 @@ class Market(Protocol):
     lateness : Lateness
         How late events left.
     sent : int
-        Events sent to at least one client, as far as they are counted; complete when `play` returns.
+        Events sent to at least one client, as far as they are counted; complete when `oracle` is asked for after
+        `play`.
     offered_first_second : int
-        Of those, the ones intended for the market's first second; complete when `play` returns.
+        Of those, the ones intended for the market's first second.
     expected_first_second : int or None
         What `offered_first_second` must be if clients took everything: the opening profile's figure times the scale.
         None for a market without an opening, or one that ends before.
@@ -75,7 +76,7 @@ class Market(Protocol):
 
     @property
     def oracle(self) -> Oracle:
-        """Return what a correct handler must hold."""
+        """Return what a correct handler must hold. After `play` the first to ask waits for the account of its end."""
         ...
 
     def admit(self, request: WSUpgradeRequest, floor: Floor) -> Client | WSUpgradeResponseWithListener | None:
@@ -91,7 +92,7 @@ class Market(Protocol):
         ...
 
     async def play(self, floor: Floor) -> None:
-        """Serve until the end or until the floor says stop; the oracle is complete when this returns."""
+        """Serve until the end or until the floor says stop."""
         ...
 
 
@@ -124,6 +125,8 @@ class MadeMarket:
     @property
     def oracle(self) -> Oracle:
         """See `Market.oracle`."""
+        while self._untold:
+            self._tell(self._untold.popleft())
         return self._venue.oracle
 
     def admit(self, request: WSUpgradeRequest, floor: Floor) -> Client | WSUpgradeResponseWithListener | None:
@@ -191,8 +194,6 @@ class MadeMarket:
         finally:
             while (head := self._ahead.head) is not None and any(run.position for run in head.runs):
                 self._untold.append(self._ahead.pop())
-            while self._untold:
-                self._tell(self._untold.popleft())
 
     def _work(self, floor: Floor, elapsed_ns: int) -> bool:
         """Do what can be done while nothing is due, a millisecond or so of it; return whether there was anything."""

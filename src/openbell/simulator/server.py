@@ -27,6 +27,8 @@ from openbell.simulator.stocks import StockVenue
 Report = Callable[[Mapping[str, object]], None]
 """Takes what the simulator has to say, an event at a time."""
 
+# Clients have the end of a market in their buffers yet, and share this machine's processors: the account can wait.
+_REST_S = 0.1
 _PROGRESS_S = 1.0
 _WATCH_S = 0.25
 
@@ -152,12 +154,15 @@ class Simulator:
             self._playing = False
         seconds = time.monotonic() - started
         flushed = await floor.drain(options.flush_timeout_s)
+        if not floor.stop.is_set():
+            await asyncio.sleep(_REST_S)
+        oracle = market.oracle
         cpu = time.process_time() - cpu
         if options.oracle is not None:
-            write_oracle(options.oracle, market.vendor, market.oracle)
+            write_oracle(options.oracle, market.vendor, oracle)
         self._report(
             "done",
-            **dataclasses.asdict(market.oracle.counts),
+            **dataclasses.asdict(oracle.counts),
             oracle=str(options.oracle) if options.oracle else None,
             seconds=round(seconds, 6),
             cpu_seconds=round(cpu, 6),
