@@ -10,6 +10,8 @@ from openbell.demo import DemoOptions
 
 GENERATOR_LATE_P99_NS = 5_000_000
 """A generator that is later than this was the bottleneck itself."""
+SUSTAINED_P99_NS = 100_000_000
+"""A feed that is further behind the intended times lets buffers fill, however long they hold."""
 DRAIN_RATIO = 1.5
 """How much longer than decoding alone the first flush may take to be in the snapshot."""
 FLUSH_S = 0.01

@@ -17,13 +17,17 @@ OPTIONS = BurstOptions(profile="us", scale=1.0, frame_ticks=1, overflow="block",
 class Machine:
     """Sustains everything up to a scale, or, in a mood, only every other time."""
 
-    def __init__(self, most: float, *, moody: bool = False) -> None:
-        self.most, self.moody, self.runs = most, moody, 0
+    def __init__(self, most: float, *, in_time: float = 1e9, moody: bool = False) -> None:
+        self.most, self.in_time, self.moody, self.runs = most, in_time, moody, 0
 
     def measure(self, options: BurstOptions) -> dict[str, Any]:
         self.runs += 1
         ok = options.scale <= self.most and not (self.moody and self.runs % 2 == 0)
-        return {"ok": ok, "offered": 1, "lost": 0, "generator_late_ns": None}
+        late = 10_000_000 if options.scale <= self.in_time else 200_000_000
+        return {
+            **{"ok": ok, "offered": 1, "lost": 0, "generator_late_ns": None},
+            "intended_to_snapshot_ns": {"p99": late},
+        }
 
 
 @pytest.mark.parametrize("most", [0.013, 0.2, 0.7, 1.0, 1.3, 3.0, 31.0])
@@ -31,6 +35,11 @@ def test_the_limit_is_found_to_a_few_percent(most: float) -> None:
     scale, tried = limit.find(OPTIONS, Machine(most).measure, lambda text: None)
     assert 0.95 * most <= scale <= most
     assert [each["ok"] for each in tried] == [each["scale"] <= most for each in tried]
+
+
+def test_what_only_buffers_hold_is_not_sustained() -> None:
+    scale, _ = limit.find(OPTIONS, Machine(10.0, in_time=0.7).measure, lambda text: None)
+    assert 0.95 * 0.7 <= scale <= 0.7
 
 
 def test_a_scale_that_is_sustained_only_now_and_then_is_not_sustained() -> None:
