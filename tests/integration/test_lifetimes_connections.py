@@ -278,7 +278,7 @@ def test_a_symbol_that_nobody_asked_for_is_in_the_session_that_is_on(exchange: E
         exchange.homes |= dict.fromkeys(new, exchange.homes["S0"])
         exchange.trade(1, new)
         deadline = time.monotonic() + 10
-        while set(market.snapshot()["status"]) != {MarketStatus.OPEN}:
+        while market.status().applied < 100 or set(market.snapshot()["status"]) != {MarketStatus.OPEN}:
             assert time.monotonic() < deadline, market.snapshot()["status"]
             running.poll(0.01)
         assert set(market.snapshot()["session"]) == {20260105}
