@@ -287,7 +287,7 @@ def test_a_symbol_that_nobody_asked_for_is_in_the_session_that_is_on(exchange: E
 
 def test_what_was_received_before_a_session_began_is_of_the_one_before(exchange: Exchange, feed_name: str) -> None:
     source = Source(vendor="binance", symbols=SYMBOLS, url=exchange.url, overflow="conflate")
-    roll_ns = time.time_ns() + 3 * 10**9
+    roll_ns = time.time_ns() + 5 * 10**9
     schedule = (Change(0, 1, MarketStatus.OPEN), Change(roll_ns, 2, MarketStatus.OPEN), Change(2**62, 2, 1))
     feed = Feed(name=feed_name, workers=1, worker_rate_limit=200, ring_capacity=8, symbols_capacity=64)
     config = Config(feed=feed, sources=(source,), schedule=schedule)
