@@ -26,7 +26,7 @@ def check(path: Path) -> None:
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no directory {path.parent}")
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401 - whether it is there
     except ImportError:
         raise ConfigError("a plot needs matplotlib; run: pip install -e '.[bench]'") from None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 def run(as_json: bool, quick: bool) -> int:
     """Run the benchmark; 0 if every target is met, or if it was a quick run that came to its end."""
-    # Late: the receiver of OpenBell imports this package for its vendor, and should start with nothing else.
+    # Late: the processes of the stacks import this package, and should start with nothing else.
     from benchmarks.peers.run import main
 
     return main(as_json, quick)

@@ -15,7 +15,7 @@ from openbell.monitor.control import ConnectionState
 from openbell.signals import StopSignals
 from openbell.supervisor import Supervisor
 
-VENDORS = {"single": "alltick", "batch": "benchmarks.peers.ticks:TicksVendor"}
+VENDORS = {"single": "alltick", "batch": "ticks"}
 
 
 def main() -> None:
