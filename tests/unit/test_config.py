@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -522,28 +523,48 @@ def test_a_secret_shows_itself_only_when_asked() -> None:
         msgspec.json.encode(secret)
 
 
-def test_every_key_is_described_in_the_documentation() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
-    feed, _, source = page.partition("## `[[source]]`")
-    for part, kind in ((feed, Feed), (source, Source)):
-        for field in msgspec.structs.fields(kind):
-            row = next((line for line in part.splitlines() if line.startswith(f"| `{field.name}` |")), None)
-            assert row is not None, f"{kind.__name__}.{field.name} is not in docs/configuration.md"
-            if field.default is not msgspec.NODEFAULT and field.default is not None:
-                value = field.default
-                shown = (
-                    str(value).lower()
-                    if isinstance(value, bool)
-                    else f'"{value}"'
-                    if isinstance(value, str)
-                    else str(list(value)).replace("'", '"')
-                    if isinstance(value, tuple)
-                    else str(value)
-                )
-                assert f"`{shown}`" in row, f"{row} does not say that the default is {shown}"
+def _tables() -> list[tuple[str, type[msgspec.Struct]]]:
+    """Return the tables of a configuration, as their titles in the documentation name them, with what they become."""
+    inner = [
+        (f"source.{field.name}", kind)
+        for field in msgspec.structs.fields(Source)
+        for kind in (field.type, *get_args(field.type))
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    ]
+    return [("feed", Feed), ("[source]", Source), *inner]
 
 
-def test_the_documentation_describes_no_key_that_does_not_exist() -> None:
+def _described(title: str) -> str:
+    """Return the part of the documentation that is about one table."""
     page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
-    named = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
-    assert named <= {*Feed.__struct_fields__, *Source.__struct_fields__}
+    assert f"\n## `[{title}]`" in page, f"docs/configuration.md has no part about [{title}]"
+    return page.partition(f"\n## `[{title}]`")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize(("title", "kind"), _tables())
+def test_every_key_is_described_in_the_documentation(title: str, kind: type[msgspec.Struct]) -> None:
+    part = _described(title)
+    tables = {name.removeprefix("source.") for name, _ in _tables()}
+    for field in msgspec.structs.fields(kind):
+        if field.name in tables:
+            continue
+        row = next((line for line in part.splitlines() if line.startswith(f"| `{field.name}` |")), None)
+        assert row is not None, f"{kind.__name__}.{field.name} is not in docs/configuration.md"
+        if field.default is not msgspec.NODEFAULT and field.default is not None:
+            value = field.default
+            shown = (
+                str(value).lower()
+                if isinstance(value, bool)
+                else f'"{value}"'
+                if isinstance(value, str)
+                else str(list(value)).replace("'", '"')
+                if isinstance(value, tuple)
+                else str(value)
+            )
+            assert f"`{shown}`" in row, f"{row} does not say that the default is {shown}"
+
+
+@pytest.mark.parametrize(("title", "kind"), _tables())
+def test_the_documentation_describes_no_key_that_does_not_exist(title: str, kind: type[msgspec.Struct]) -> None:
+    named = {line.split("`")[1] for line in _described(title).splitlines() if line.startswith("| `")}
+    assert named <= set(kind.__struct_fields__)

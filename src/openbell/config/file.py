@@ -13,7 +13,10 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct
 
-from openbell.config import Config, Feed, Source, is_credential, place
+from openbell.config.checks import is_credential, place
+from openbell.config.feed import Feed
+from openbell.config.source import Source
+from openbell.config.whole import Config
 from openbell.errors import ConfigError
 
 _EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]*)`(?P<bound> [<>]=? \S+)?(?:, got `(?P<got>[^`]*)`)?")
@@ -92,10 +95,21 @@ def _source(table: Any, directory: Path, notes: list[str], where: str) -> Source
     return source
 
 
-def _check_table(name: str, table: Any, kind: type[Struct], other: type[Struct]) -> None:
+def _check_table(name: str, table: Any, kind: type[Struct], other: type[Struct] | None = None) -> None:
     if not isinstance(table, dict):
         raise ConfigError(f"{name}: must be a table; write [{name}] on a line of its own")
-    _check_keys(table, set(kind.__struct_fields__), name, set(other.__struct_fields__))
+    _check_keys(table, set(kind.__struct_fields__), name, set(other.__struct_fields__) if other is not None else ())
+    for info in msgspec.structs.fields(kind):
+        if info.name in table and (inner := _table_kind(info.type)) is not None:
+            _check_table(f"{name}.{info.name}", table[info.name], inner)
+
+
+def _table_kind(annotation: Any) -> type[Struct] | None:
+    """Return the Struct that a key's value is, if it is a table; also of one that is optional."""
+    for each in (annotation, *get_args(annotation)):
+        if isinstance(each, type) and issubclass(each, Struct):
+            return each
+    return None
 
 
 def _check_keys(table: Mapping[str, Any], known: set[str], where: str, elsewhere: Iterable[str] = ()) -> None:
@@ -104,7 +118,7 @@ def _check_keys(table: Mapping[str, Any], known: set[str], where: str, elsewhere
         if key in known:
             continue
         named = f"{where}.{key}" if where else key
-        if where == "source" and is_credential(key):
+        if where.startswith("source") and is_credential(key):
             raise ConfigError(
                 f"{named}: a token does not belong in this file; put it into an environment variable and name that "
                 'here: token_env = "MY_TOKEN" (or keep it in a file of its own: token_file = "...")'
