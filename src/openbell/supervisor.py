@@ -96,7 +96,7 @@ class Supervisor:
     ) -> None:
         self.config = config
         feed = config.feed
-        self.shape = Shape.of(feed)
+        self.shape = Shape.of(feed, config.connections)
         self._with_receivers = receivers
         self._output = output
         self._signals = signals or StopSignals()

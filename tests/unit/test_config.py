@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from openbell import config, vendors
-from openbell.config import Config, Feed, Source
+from openbell.config import Config, Feed, Liveness, Network, Source
 from openbell.errors import ConfigError
 from openbell.secret import Secret
 
@@ -568,3 +568,52 @@ def test_every_key_is_described_in_the_documentation(title: str, kind: type[msgs
 def test_the_documentation_describes_no_key_that_does_not_exist(title: str, kind: type[msgspec.Struct]) -> None:
     named = {line.split("`")[1] for line in _described(title).splitlines() if line.startswith("| `")}
     assert named <= set(kind.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("ftp://proxy:21", "a scheme"),
+        ("proxy:3128", "a scheme"),
+        ("http://proxy", "a host and a port"),
+        ("http://proxy:99999", "a host and a port"),
+        ("http://proxy:3128/path", "ends with its port"),
+        ("http://user:hush-hush@proxy:3128", "user and password do not belong"),
+    ],
+)
+def test_an_address_that_is_no_proxys_is_refused_without_being_shown(address: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as refused:
+        Network(proxy=address)
+    assert "hush-hush" not in str(refused.value)
+
+
+def test_a_proxy_with_a_password_comes_from_the_environment_and_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(proxy_env="MY_PROXY")
+    monkeypatch.delenv("MY_PROXY", raising=False)
+    with pytest.raises(ConfigError, match="is not set"):
+        network.proxy_url()
+    monkeypatch.setenv("MY_PROXY", "socks5://user:hush-hush@127.0.0.1:1080")
+    url = network.proxy_url()
+    assert url is not None
+    assert url.reveal() == "socks5://user:hush-hush@127.0.0.1:1080"
+    assert "hush-hush" not in repr(url)
+    monkeypatch.setenv("MY_PROXY", "hush-hush")
+    with pytest.raises(ConfigError) as refused:
+        network.proxy_url()
+    assert "hush-hush" not in str(refused.value)
+    with pytest.raises(ConfigError) as refused:
+        Network(proxy_env="http://user:hush-hush@proxy:1")
+    assert "hush-hush" not in str(refused.value)
+    with pytest.raises(ConfigError, match="not both"):
+        Network(proxy="http://proxy:1", proxy_env="MY_PROXY")
+
+
+def test_a_ca_file_is_looked_for_beside_the_configuration(tmp_path: Path) -> None:
+    text = '[feed]\nname = "x"\n[source]\nvendor = "binance"\nsymbols = ["a"]\n[source.network]\nca_file = "ca.pem"\n'
+    (tmp_path / "feed.toml").write_text(text)
+    assert config.load(tmp_path / "feed.toml").source.network.ca_file == str(tmp_path / "ca.pem")
+
+
+def test_pauses_that_shrink_are_refused() -> None:
+    with pytest.raises(ConfigError, match="backoff_longest_s"):
+        Liveness(backoff_first_s=10, backoff_longest_s=5)

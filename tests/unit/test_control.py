@@ -76,7 +76,7 @@ def test_counters_are_where_the_compiled_core_writes_them() -> None:
     for index in range(128):
         words.store(memory, index * 8, 1000 + index)
     receiver = ReceiverCounters(memory)
-    assert list(receiver.read().values()) == [1000 + index for index in range(12)]
+    assert list(receiver.read().values()) == [1000 + index for index in range(14)]
     assert receiver.reason(0) == 1064
     assert receiver.reasons() == {index: 1064 + index for index in range(64)}
     assert list(WorkerCounters(memory).read().values()) == [1000, 1001, 1002, 1003, 1004, 1005]

@@ -38,7 +38,7 @@ def run(config_file: Path, check: bool, quiet: bool) -> int:
         config = with_schedule(config)
     except ConfigError as error:
         raise ConfigError(f"{config_file}: {error}") from None
-    shape = Shape.of(feed)
+    shape = Shape.of(feed, config.connections)
     symbols = sum(len(source.symbols) for source in config.sources)
     addresses = ", ".join(dict.fromkeys(vendor.display_url() for vendor in vendors))
     summary = (

@@ -136,6 +136,9 @@ def _complete(source: dict[str, Any], directory: Path, notes: list[str]) -> dict
     source = dict(source)
     if isinstance(token_file := source.get("token_file"), str):
         source["token_file"] = str(_beside(directory, token_file, "token_file"))
+    network = source.get("network")
+    if isinstance(network, dict) and isinstance(ca_file := network.get("ca_file"), str):
+        source["network"] = network | {"ca_file": str(_beside(directory, ca_file, "network.ca_file"))}
     symbols = source.get("symbols", [])
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
         # The conversion says it better, and with the place.

@@ -20,7 +20,7 @@ from openbell.memory.locks import RoleLock, is_held
 from openbell.memory.names import CONFIG, ONE_TIME_FEED, SUPERVISOR_LOCK, SYMBOLS_LOCK, ring_name
 from openbell.memory.segment import HEADER_BYTES, LAYOUT_VERSION, NO_ROOM, Kind, Segment, layout_version, mark_file_dead
 from openbell.memory.space import free_bytes
-from openbell.monitor import control
+from openbell.monitor import control, history
 from openbell.monitor.control import Control
 
 if TYPE_CHECKING:
@@ -186,6 +186,7 @@ class Generation:
         control.format(self.body("control"), shape.receivers, shape.workers)
         symbols.format(self.body("symbols"), shape.symbols_capacity, shape.workers)
         snapshot.format(self.body("snapshot"), shape.rows, shape.workers, shape.book_levels)
+        history.format(self.body("history"), shape.connections)
         for receiver in range(shape.receivers):
             for worker in range(shape.workers):
                 # Distinct within a worker is what its undo word needs; distinct within the feed is easier to read.

@@ -44,6 +44,7 @@ class Kind(IntEnum):
     RING = 3
     SNAPSHOT = 4
     CONSUMERS = 5
+    HISTORY = 7
 
 
 class State(IntEnum):

@@ -1,4 +1,4 @@
-"""How large a feed is: the five numbers that its configuration fixes, and the bytes that follow from them."""
+"""How large a feed is: the six numbers that its configuration fixes, and the bytes that follow from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openbell.errors import ConfigError
 from openbell.memory.names import ring_name
 from openbell.memory.segment import HEADER_BYTES, Kind
 from openbell.memory.space import MEBIBYTE, free_bytes, mebibytes
-from openbell.monitor import control
+from openbell.monitor import control, history
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Shape:
         Records a ring holds, a power of two; 64 bytes each.
     book_levels : int
         Levels of the order book a side, four columns each.
+    connections : int
+        Connections of all sources, each with a history of its lives.
 
     Raises
     ------
@@ -41,11 +43,13 @@ class Shape:
     symbols_capacity: int = 16_384
     ring_capacity: int = 65_536
     book_levels: int = 0
+    connections: int = 1
 
     def __post_init__(self) -> None:
         for name, value, most in (
             ("receivers", self.receivers, control.RECEIVERS_MAX),
             ("workers", self.workers, control.WORKERS_MAX),
+            ("connections", self.connections, control.CONNECTIONS_MAX),
         ):
             if not 1 <= value <= most:
                 raise ConfigError(f"{name} must be from 1 to {most}, not {value}")
@@ -57,9 +61,11 @@ class Shape:
             raise ConfigError(str(error)) from error
 
     @classmethod
-    def of(cls, feed: Feed) -> Shape:
+    def of(cls, feed: Feed, connections: int) -> Shape:
         """Return the shape of a feed as it is configured."""
-        return cls(feed.receivers, feed.workers, feed.symbols_capacity, feed.ring_capacity, feed.book_levels)
+        return cls(
+            feed.receivers, feed.workers, feed.symbols_capacity, feed.ring_capacity, feed.book_levels, connections
+        )
 
     @property
     def rows(self) -> int:
@@ -72,6 +78,7 @@ class Shape:
             "control": (Kind.CONTROL, control.size(self.workers)),
             "symbols": (Kind.SYMBOLS, symbols.size(self.symbols_capacity, self.workers)),
             "snapshot": (Kind.SNAPSHOT, snapshot.size(self.rows, self.workers, self.book_levels)),
+            "history": (Kind.HISTORY, history.size(self.connections)),
         }
         for receiver in range(self.receivers):
             for worker in range(self.workers):
@@ -89,11 +96,11 @@ class Shape:
         bodies = self.bodies()
         rings = self.receivers * self.workers
         one = bodies[ring_name(0, 0)][1]
-        rest = sum(body for kind, body in bodies.values() if kind in (Kind.CONTROL, Kind.SYMBOLS))
+        rest = sum(body for kind, body in bodies.values() if kind not in (Kind.RING, Kind.SNAPSHOT))
         return (
             f"{rings} ring{'s' * (rings > 1)} of {self.ring_capacity:,} records x 64 B = {mebibytes(rings * one)}, "
             f"snapshot of {self.symbols_capacity:,} symbols = {mebibytes(bodies['snapshot'][1])}, "
-            f"symbols and control = {mebibytes(rest)}"
+            f"symbols, control and the rest = {mebibytes(rest)}"
         )
 
     def no_space(self, directory: Path, reason: str) -> str:

@@ -70,7 +70,7 @@ class ProcessState(IntEnum):
 
 
 class ConnectionState(IntEnum):
-    """What a connection is doing. STALE: open, but nothing came for longer than the vendor's limit."""
+    """What a connection is doing. STALE: open, but nothing came for longer than it ever should take."""
 
     UNUSED = 0
     CONNECTING = 1
@@ -179,7 +179,11 @@ class ProcessSlot(Block):
 
 
 class ReceiverCounters(Block):
-    """What a receiver counts. `events` = `published` + the sum of `reasons`."""
+    """What a receiver counts. `events` = `published` + the sum of `reasons`.
+
+    `loop_lag_ns` is how late its event loop came back to itself when it last looked, and `loop_lag_peak_ns` the latest
+    it ever did: what waits for a receiver waits that long.
+    """
 
     frames = Word(0)
     bytes = Word(1)
@@ -193,6 +197,8 @@ class ReceiverCounters(Block):
     frames_per_read_max = Word(9)
     control_messages = Word(10)
     lost = Word(11)
+    loop_lag_ns = Word(12)
+    loop_lag_peak_ns = Word(13)
 
     def reason(self, index: int) -> int:
         """Return how many events were not published for reason `index` (see `openbell.reasons`)."""
@@ -219,7 +225,12 @@ class WorkerCounters(Block):
 
 
 class ConnectionCounters(Block):
-    """What a receiver says about one connection. Times are CLOCK_MONOTONIC in ns, 0 for never."""
+    """What a receiver says about one connection. Times are CLOCK_MONOTONIC in ns, 0 for never.
+
+    `queue_bytes` is what the kernel has received and we have not read (Linux; 0 elsewhere), `gaps` how many
+    interruptions of it were told, `switches` how often it was replaced without one, and `messages` how many whole
+    messages came over its present life.
+    """
 
     state = Word(0)
     connects = Word(1)
@@ -229,6 +240,13 @@ class ConnectionCounters(Block):
     acks = Word(5)
     errors = Word(6)
     symbols = Word(7)
+    last_pong_ns = Word(8)
+    queue_bytes = Word(9)
+    queue_peak_bytes = Word(10)
+    missed_pongs = Word(11)
+    gaps = Word(12)
+    switches = Word(13)
+    messages = Word(14)
 
     def set_state(self, state: ConnectionState) -> None:
         """Say what the connection is doing."""
