@@ -56,11 +56,11 @@ class _Client:
         self.last_ns = time.time_ns()
 
     async def run(self, symbols: Sequence[str]) -> None:
-        messages = self._vendor.subscribe(symbols)
-        self._wanted = len(messages)
+        requests = list(self._vendor.requests(symbols))
+        self._wanted = len(requests)
         transport, _ = await ws_connect(self.make, self._vendor.url().reveal())
-        for message in messages:
-            transport.send(WSMsgType.TEXT, message)
+        for request in requests:
+            transport.send(WSMsgType.TEXT, request.payload)
         await asyncio.wait_for(self.subscribed.wait(), 30)
         answers = self.listener.frames
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)

@@ -27,7 +27,7 @@ from openbell.errors import CaptureError, ConfigError, OpenBellError
 from openbell.receiver.dial import Dialer
 from openbell.receiver.redact import Redactor
 from openbell.secret import Secret
-from openbell.vendors import Control, Ignore, Refusal, Route, Vendor, check, create
+from openbell.vendors import Control, Ignore, Refusal, Request, Route, Vendor, check, create
 
 log = logging.getLogger("openbell.recorder")
 
@@ -80,7 +80,7 @@ class _Address(Vendor):
         assert self.source.url is not None
         return Secret(self.source.url)
 
-    def subscribe(self, symbols: object) -> list[bytes]:
+    def subscribe(self, symbols: object) -> list[Request]:
         return []
 
     def control(self, payload: bytes) -> Control | None:
@@ -278,9 +278,9 @@ def _count(recording: Recording, writer: CaptureWriter, started: float) -> None:
 
 async def _ask(vendor: Vendor, transport: WSTransport) -> None:
     """Subscribe, then keep the connection alive; two messages are never closer than the vendor allows."""
-    for message in vendor.subscribe(vendor.source.symbols):
-        transport.send(WSMsgType.TEXT, message)
-        await asyncio.sleep(vendor.pause_between_messages_s)
+    for request in vendor.requests(vendor.source.symbols):
+        transport.send(WSMsgType.TEXT, request.payload)
+        await asyncio.sleep(vendor.manner.pause_s)
     while vendor.heartbeat_interval_s:
         await asyncio.sleep(vendor.heartbeat_interval_s)
         if (heartbeat := vendor.heartbeat()) is not None:

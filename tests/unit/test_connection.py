@@ -32,6 +32,7 @@ from picows import (
 )
 
 from openbell.config import Source
+from openbell.config.subscribing import Subscribing
 from openbell.monitor.control import ConnectionState
 from openbell.reasons import Reason
 from openbell.receiver.backoff import Backoff
@@ -41,11 +42,11 @@ from openbell.receiver.timing import Timing
 from openbell.receiver.turns import Turns
 from openbell.record import GapReason, Kind
 from openbell.secret import Secret
-from openbell.vendors import Ack, Control, Field, HeartbeatAck, Notice, Op, Refusal, Route, Vendor
+from openbell.vendors import Ack, Control, Field, HeartbeatAck, Notice, Op, Refusal, Request, Route, Semantics, Vendor
 
 TOKEN = "c0ffee-very/secret-c-app"
 TLS = Path(__file__).parent / "tls"
-QUICK = Timing(backoff_first_s=0.01, backoff_longest_s=0.05, ack_s=0.15, handshake_s=1.0, connect_s=2.0, stop_s=1.0)
+QUICK = Timing(backoff_first_s=0.01, backoff_longest_s=0.05, handshake_s=1.0, connect_s=2.0, stop_s=1.0)
 
 
 @pytest.fixture(autouse=True)
@@ -85,8 +86,8 @@ class ToyVendor(Vendor):
     def headers(self) -> list[tuple[str, str]]:
         return [("Authorization", f"Bearer {TOKEN}")]
 
-    def subscribe(self, symbols: Sequence[str]) -> list[bytes]:
-        return [b'{"subscribe":%d}' % number for number in range(self.batches)]
+    def subscribe(self, symbols: Sequence[str]) -> list[Request]:
+        return [Request(b'{"subscribe":%d}' % number, tuple(symbols), number) for number in range(self.batches)]
 
     def heartbeat(self) -> bytes:
         return b'{"beat":%d}' % next(self.beats)
@@ -278,6 +279,7 @@ class Scene:
         self.options: dict[str, Any] = {}
         self.source: dict[str, Any] = {}
         self.spacing: dict[str, Any] = {}
+        self.subscribing = Subscribing(ack_s=0.15, retry_s=0.05, retries=1)
         self.scheme, self.host = "ws", "127.0.0.1"
         self.vendor: Callable[[Source], Vendor] = ToyVendor
         self.connection: Connection
@@ -287,7 +289,8 @@ class Scene:
         before = asyncio.all_tasks()
         listening = await self.server.start(**self.options)
         url = f"{self.scheme}://{self.host}:{self.server.port}/feed"
-        source = Source(**({"vendor": "toy", "symbols": ("A", "B"), "url": url} | self.source))
+        asked: dict[str, Any] = {"vendor": "toy", "symbols": ("A", "B"), "url": url, "subscribing": self.subscribing}
+        source = Source(**(asked | self.source))
         self.connection = Connection(
             source, self.vendor(source), lambda hooks: PyListener(hooks, self.receiver, self.made), self.block,
             self.receiver, self.timing, **self.spacing,
@@ -352,7 +355,7 @@ def state_names(block: Block) -> list[str]:
 def test_it_subscribes_in_batches_with_pauses_and_is_live_once_all_are_acknowledged(run: Run) -> None:
     scene = Scene()
     scene.vendor = lambda source: ToyVendor(source, batches=4)
-    ToyVendor.pause_between_messages_s = 0.05
+    ToyVendor.semantics = Semantics(pause_s=0.05)
 
     async def act(scene: Scene) -> None:
         await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
@@ -364,7 +367,7 @@ def test_it_subscribes_in_batches_with_pauses_and_is_live_once_all_are_acknowled
     try:
         run(scene.play(act))
     finally:
-        ToyVendor.pause_between_messages_s = 0.0
+        ToyVendor.semantics = Semantics()
     assert state_names(scene.block) == ["CONNECTING", "SUBSCRIBING", "LIVE", "DOWN"]
     assert scene.block.added == {"connects": 1, "acks": 4}
     assert scene.block.symbols == 2
@@ -411,7 +414,8 @@ def test_a_subscription_without_answer_is_counted_and_told(run: Run, caplog: pyt
 
 
 def test_data_makes_it_live_even_where_nobody_acknowledges(run: Run) -> None:
-    scene = Scene(replace(QUICK, idle_s=0.1, ack_s=60.0))
+    scene = Scene(replace(QUICK, idle_s=0.1))
+    scene.subscribing = Subscribing(ack_s=60.0)
     scene.server.on_message = lambda visitor, payload: visitor.say('{"symbol":"A","price":1.5}')
 
     async def act(scene: Scene) -> None:
@@ -423,7 +427,7 @@ def test_data_makes_it_live_even_where_nobody_acknowledges(run: Run) -> None:
 
 
 def test_a_vendor_that_never_acknowledges_is_not_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ToyVendor, "acknowledges", False)
+    monkeypatch.setattr(ToyVendor, "semantics", Semantics(acknowledges=False))
     scene = Scene()
     scene.server.on_message = lambda visitor, payload: None
 
@@ -610,7 +614,7 @@ def test_a_mistake_in_a_vendors_code_costs_an_attempt_not_the_receiver(
     good = ToyVendor.subscribe
     calls = itertools.count()
 
-    def subscribe(self: ToyVendor, symbols: Sequence[str]) -> list[bytes]:
+    def subscribe(self: ToyVendor, symbols: Sequence[str]) -> list[Request]:
         if next(calls) == 0:
             raise LookupError(f"no entry for {TOKEN}")
         return good(self, symbols)

@@ -18,7 +18,7 @@ from openbell.receiver.fallback import Fallback
 from openbell.receiver.ratelimit import RateLimitedLog, excerpt
 from openbell.record import Kind
 from openbell.secret import Secret
-from openbell.vendors import Ack, Control, Field, HeartbeatAck, Op, Refusal, Route, Vendor
+from openbell.vendors import Ack, Control, Field, HeartbeatAck, Op, Refusal, Request, Route, Vendor
 from openbell.vendors.alltick import AllTick
 from openbell.vendors.binance import Binance
 
@@ -360,7 +360,7 @@ class Mixed(Vendor):
     def secret(self) -> Secret:
         return Secret("hidden-away")
 
-    def subscribe(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscribe(self, symbols: Sequence[str]) -> list[Request]:
         return []
 
     def control(self, payload: bytes) -> Control | None:

@@ -131,7 +131,7 @@ def test_every_plan_compiles(vendor: vendors.Vendor) -> None:
 def test_alltick_subscribes_to_all_symbols_in_one_message(alltick: AllTick) -> None:
     messages = alltick.subscribe([f"{n:06d}.SZ" for n in range(3000)])
     assert len(messages) == 1
-    request = json.loads(messages[0])
+    request = json.loads(messages[0].payload)
     assert set(request) == {"cmd_id", "seq_id", "trace", "data"}
     assert request["cmd_id"] == 22004
     assert 0 < len(request["trace"]) <= 64
@@ -143,20 +143,20 @@ def test_alltick_asks_for_books_in_a_message_of_their_own_as_deep_as_each_market
     symbols = ("600519.SH", "000627.SZ", "700.HK", "AAPL.US", "BTCUSDT", "USDJPY", "GOLD")
     source = Source(vendor="alltick", symbols=symbols, url="ws://127.0.0.1:1/", streams=("book", "trade"))
     vendor = AllTick(source)
-    trades, books = (json.loads(message) for message in vendor.subscribe(symbols))
+    trades, books = (json.loads(request.payload) for request in vendor.subscribe(symbols))
     assert (trades["cmd_id"], books["cmd_id"]) == (22004, 22002)
     assert (trades["seq_id"], books["seq_id"]) == (1, 2)
     assert [entry["code"] for entry in trades["data"]["symbol_list"]] == list(symbols)
     depths = {entry["code"]: entry["depth_level"] for entry in books["data"]["symbol_list"]}
     assert depths == dict(zip(symbols, (5, 5, 10, 1, 5, 1, 1), strict=True))
     # Two requests of a connection must be a second apart, or the second one is refused.
-    assert vendor.pause_between_messages_s > 1
+    assert vendor.manner.pause_s > 1
 
 
 def test_alltick_gives_books_alone_if_nothing_else_is_wanted() -> None:
     source = Source(vendor="alltick", symbols=("A",), url="ws://127.0.0.1:1/", streams=("book",))
     (message,) = AllTick(source).subscribe(source.symbols)
-    assert json.loads(message)["cmd_id"] == 22002
+    assert json.loads(message.payload)["cmd_id"] == 22002
 
 
 def test_alltick_connections_leave_each_other_time_for_all_their_requests(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_alltick_connections_leave_each_other_time_for_all_their_requests(monkey
     for streams in (("trade",), ("trade", "book")):
         vendor = AllTick(Source(vendor="alltick", symbols=("A",), token_env="T", streams=streams))
         requests = len(vendor.subscribe(["A"]))
-        assert vendor.connection_spacing_s >= 3 + (requests - 1) * vendor.pause_between_messages_s
+        assert vendor.connection_spacing_s >= 3 + (requests - 1) * vendor.manner.pause_s
     assert AllTick(Source(vendor="alltick", symbols=("A",), url="ws://127.0.0.1:1/")).connection_spacing_s == 0
 
 
@@ -185,7 +185,7 @@ def test_alltick_puts_the_token_into_the_address_and_nowhere_else(alltick: AllTi
     )
     assert "secret-c-app" not in shown
     assert alltick.display_url() == "wss://quote.alltick.co/quote-stock-b-ws-api"
-    assert b"secret-c-app" not in alltick.subscribe(["A"])[0] + alltick.heartbeat()
+    assert b"secret-c-app" not in alltick.subscribe(["A"])[0].payload + alltick.heartbeat()
 
 
 def test_alltick_keeps_the_query_of_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ ALLTICK_CONTROL: dict[bytes, Control | None] = {
     b'{"ret":200,"msg":"ok","cmd_id":22007,"seq_id":8,"trace":"x","data":{}}': Ack(8),
     b'{"ret":200,"msg":"ok","cmd_id":22001,"seq_id":9,"trace":"x","data":{}}': HeartbeatAck(),
     b'{"ret":201,"msg":"request header param invalid","cmd_id":0,"seq_id":0,"trace":"","data":{}}': Refusal(
-        201, "request header param invalid", 0
+        201, "request header param invalid"
     ),
     b'{"ret":603,"msg":"token level not enough","cmd_id":22005,"seq_id":7}': Refusal(603, "token level not enough", 7),
     b'{"msg":"token is required","ret":401}': Refusal(401, "token is required"),
@@ -260,23 +260,23 @@ def test_alltick_answers_are_understood(alltick: AllTick, payload: bytes, meanin
 
 def test_binance_subscribes_in_batches_in_lower_case() -> None:
     vendor = binance("trade", "bookTicker", symbols=tuple(f"OB{n:05d}USDT" for n in range(150)))
-    requests = [json.loads(message) for message in vendor.subscribe(vendor.source.symbols)]
+    requests = [json.loads(request.payload) for request in vendor.subscribe(vendor.source.symbols)]
     assert [len(request["params"]) for request in requests] == [200, 100]
     assert [request["id"] for request in requests] == [1, 2]
     assert {request["method"] for request in requests} == {"SUBSCRIBE"}
     assert requests[0]["params"][:2] == ["ob00000usdt@trade", "ob00000usdt@bookTicker"]
     # 5 messages a second are allowed, and an answer to a ping is one.
-    assert 1 / vendor.pause_between_messages_s <= 4
+    assert 1 / vendor.manner.pause_s <= 4
 
 
 def test_binance_asks_once_for_a_symbol_written_twice() -> None:
     vendor = binance("trade", symbols=("btcusdt", "BTCUSDT"))
-    assert json.loads(vendor.subscribe(vendor.source.symbols)[0])["params"] == ["btcusdt@trade"]
+    assert json.loads(vendor.subscribe(vendor.source.symbols)[0].payload)["params"] == ["btcusdt@trade"]
 
 
 def test_binance_gives_tickers_one_by_one_of_listed_symbols_and_in_arrays_of_a_whole_market() -> None:
     def asked(vendor: Binance) -> list[str]:
-        return [name for message in vendor.subscribe(vendor.source.symbols) for name in json.loads(message)["params"]]
+        return [name for each in vendor.requests(vendor.source.symbols) for name in json.loads(each.payload)["params"]]
 
     assert asked(binance("miniTicker", symbols=("BTCUSDT", "ETHUSDT"))) == ["btcusdt@miniTicker", "ethusdt@miniTicker"]
     assert asked(binance("miniTicker", symbols=(), open=True)) == ["!miniTicker@arr"]
@@ -470,10 +470,10 @@ BINANCE_CONTROL: dict[bytes, Control | None] = {
     b'{"error":{"code":2,"msg":"no"},"id":5}': Refusal(2, "no", 5),
     b'{"error":{},"id":"x"}': Refusal(None, ""),
     b'{"e":"serverShutdown","E":1770123456789}': Notice(
-        "the server announces its shutdown; it will close the connection"
+        "the server announces its shutdown; it will close the connection", leaving=True
     ),
     b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}': Notice(
-        "the server announces its shutdown; it will close the connection"
+        "the server announces its shutdown; it will close the connection", leaving=True
     ),
     b'{"stream":"btcusdt@trade","data":{"e":"trade"}}': None,
     b'{"u":1,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}': None,

@@ -21,7 +21,7 @@ from openbell.reasons import Reason
 from openbell.receiver.fallback import Fallback
 from openbell.receiver.preview import Preview
 from openbell.receiver.ratelimit import RateLimitedLog
-from openbell.vendors import HeartbeatAck, Refusal, Vendor
+from openbell.vendors import HeartbeatAck, Refusal, Request, Vendor
 from openbell.vendors.plan import Op
 
 ROOT = Path(__file__).parents[2]
@@ -64,10 +64,11 @@ def test_the_documented_vendor_is_loaded_by_its_path(finnhub: Vendor) -> None:
     assert finnhub.name == "finnhub"
     assert finnhub.url().reveal() == "wss://ws.finnhub.io?token=not-a-real-one"
     assert finnhub.display_url() == "wss://ws.finnhub.io"
-    assert finnhub.subscribe(["AAPL", "MSFT"]) == [
-        b'{"type":"subscribe","symbol":"AAPL"}',
-        b'{"type":"subscribe","symbol":"MSFT"}',
+    assert list(finnhub.requests(["AAPL", "MSFT"])) == [
+        Request(b'{"type":"subscribe","symbol":"AAPL"}', ("AAPL",)),
+        Request(b'{"type":"subscribe","symbol":"MSFT"}', ("MSFT",)),
     ]
+    assert finnhub.unsubscribe(["AAPL"]) == [Request(b'{"type":"unsubscribe","symbol":"AAPL"}', ("AAPL",))]
     answers = [finnhub.control(text) for text in (b'{"type":"ping"}', b'{"type":"error","msg":"x"}', b"\xff")]
     assert answers == [HeartbeatAck(), Refusal(None, "x"), None]
 
@@ -108,8 +109,8 @@ def test_the_documented_vendor_receives_from_a_server(finnhub: Vendor) -> None:
         server = await ws_create_server(let_in, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         transport, _ = await ws_connect(Client, f"ws://127.0.0.1:{port}/")
-        for message in finnhub.subscribe(finnhub.source.symbols):
-            transport.send(WSMsgType.TEXT, message)
+        for request in finnhub.requests(finnhub.source.symbols):
+            transport.send(WSMsgType.TEXT, request.payload)
         async with asyncio.timeout(5):
             while len(heard) < 2:
                 await asyncio.sleep(0.005)

@@ -45,9 +45,14 @@ def test_it_is_found_by_its_name_and_its_plan_compiles() -> None:
     Plan(ticks().plan())
 
 
-def test_it_asks_for_all_symbols_in_one_message() -> None:
+def test_it_asks_for_symbols_in_messages_of_twenty_and_cancels_them_by_name() -> None:
     (message,) = ticks().subscribe(("600519.SH", "700.HK"))
-    assert json.loads(message) == {"action": "subscribe", "symbols": ["600519.SH", "700.HK"]}
+    assert json.loads(message.payload) == {"action": "subscribe", "symbols": ["600519.SH", "700.HK"]}
+    codes = [f"{number:06d}.SZ" for number in range(45)]
+    assert [len(request.symbols) for request in ticks().requests(codes)] == [20, 20, 5]
+    (message,) = ticks().unsubscribe(("600519.SH",))
+    assert json.loads(message.payload) == {"action": "unsubscribe", "symbols": ["600519.SH"]}
+    assert ticks().subscribe(()) == ticks().unsubscribe(()) == []
     assert ticks().heartbeat() is None and ticks().heartbeat_interval_s == 0
 
 

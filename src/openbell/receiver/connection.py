@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from picows import WSCloseCode, WSListener, WSMsgType, WSProtocolError, WSTransport
@@ -26,10 +27,11 @@ from openbell.receiver.listeners import Hooks, Listener
 from openbell.receiver.pressure import Pressure, hold_reading
 from openbell.receiver.ratelimit import RateLimitedLog
 from openbell.receiver.redact import Redactor
+from openbell.receiver.subscriber import Session, Subscriber
 from openbell.receiver.timing import Timing
 from openbell.receiver.turns import Turns
 from openbell.record import GapReason
-from openbell.vendors.base import Ack, Control, HeartbeatAck, Notice, Refusal, Vendor
+from openbell.vendors.base import Control, Vendor
 
 log = logging.getLogger("openbell.receiver")
 
@@ -127,6 +129,7 @@ class Connection:
             overflow=overflow,
             book_levels=book_levels,
         )
+        self._subscriber = Subscriber(source, vendor, block, self._limited)
         self._concerned = concerned
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
@@ -136,9 +139,7 @@ class Connection:
         self._listener: Listener | None = None
         self._transport: WSTransport | None = None
         self._pressure: Pressure | None = None
-        self._unanswered = 0
-        self._all_sent = False
-        self._refused = False
+        self._session: Session | None = None
         self._close = ""
         self._connected_at: float | None = None
 
@@ -206,7 +207,9 @@ class Connection:
     async def _once(self) -> None:
         """Connect, and stay until the connection ends or :meth:`stop` is called."""
         self._listener = self._transport = self._pressure = None
-        self._unanswered, self._all_sent, self._refused, self._close = 0, False, False, ""
+        # Answers may come before the dialer returns: a session is there before the socket.
+        self._session = self._subscriber.open(self._promote)
+        self._close = ""
         self._set_state(ConnectionState.CONNECTING)
         await self._sleep(self._turns.wait_s(self._vendor.connection_spacing_s))
         if self._stopping.is_set():
@@ -226,7 +229,7 @@ class Connection:
         self._block.add("connects")
         self._set_state(ConnectionState.SUBSCRIBING)
         tasks = [
-            asyncio.create_task(self._guarded(self._talk(transport))),
+            asyncio.create_task(self._guarded(self._session.run(partial(transport.send, WSMsgType.TEXT)))),
             asyncio.create_task(self._guarded(self._watch(transport))),
         ]
         try:
@@ -287,57 +290,10 @@ class Connection:
             self._transport.disconnect(graceful=False)
         self._transport = None
 
-    # ---- talking ----
-
-    async def _talk(self, transport: WSTransport) -> None:
-        """Subscribe, then send heartbeats for as long as the connection lasts."""
-        messages = self._vendor.subscribe(self._source.symbols)
-        for number, message in enumerate(messages):
-            if number:
-                await asyncio.sleep(self._vendor.pause_between_messages_s)
-            self._unanswered += self._vendor.acknowledges
-            transport.send(WSMsgType.TEXT, message)
-        self._all_sent = True
-        asyncio.get_running_loop().call_later(self._timing.ack_s, self._ack_overdue, transport, len(messages))
-        self._promote()
-        while (interval := self._vendor.heartbeat_interval_s) > 0:
-            await asyncio.sleep(interval)
-            beat = self._vendor.heartbeat()
-            if beat is None:
-                return
-            transport.send(WSMsgType.TEXT, beat)
-
-    def _ack_overdue(self, transport: WSTransport, sent: int) -> None:
-        if transport is not self._transport or transport.is_disconnected or self._unanswered <= 0:
-            return
-        self._block.add("errors", self._unanswered)
-        log.warning(
-            "%s: %d of %d subscription requests were not answered within %g s",
-            self._where,
-            self._unanswered,
-            sent,
-            self._timing.ack_s,
-        )
-
     def _on_control(self, control: Control) -> None:
-        match control:
-            case Ack():
-                self._unanswered = max(0, self._unanswered - 1)
-                self._block.add("acks")
-                self._block.set_time("last_ack_ns")
-                self._promote()
-            case HeartbeatAck():
-                self._block.add("acks")
-                self._block.set_time("last_ack_ns")
-            case Refusal(code, message, request):
-                if request:
-                    self._unanswered = max(0, self._unanswered - 1)
-                self._refused = True
-                self._block.add("errors")
-                said = self._redactor.quoted(message)
-                self._limited.log(logging.ERROR, "%s: the vendor reports error %s: %s", self._where, code, said)
-            case Notice(message):
-                self._limited.log(logging.WARNING, "%s: %s", self._where, self._redactor.clean(message))
+        """Take in what the vendor says about the connection."""
+        if self._session is not None:
+            self._session.on_control(control)
 
     # ---- liveness ----
 
@@ -378,10 +334,10 @@ class Connection:
 
     def _promote(self) -> None:
         """Call the connection live once everything was asked for, and granted or followed by data."""
-        if self._state is not ConnectionState.SUBSCRIBING or not self._all_sent or self._listener is None:
+        session, listener = self._session, self._listener
+        if self._state is not ConnectionState.SUBSCRIBING or session is None or listener is None:
             return
-        granted = self._unanswered == 0 and not self._refused
-        if granted or self._listener.records_published:
+        if session.granted or (session.all_sent and listener.records_published):
             self._set_state(ConnectionState.LIVE)
             log.info("%s: live, %d symbols", self._where, len(self._source.symbols))
 

@@ -19,8 +19,6 @@ class Timing:
         A connection that lasted this long starts the pauses anew.
     handshake_s, connect_s : float
         Most time for the upgrade, and for connecting altogether.
-    ack_s : float
-        Most time for the answer to a subscription.
     idle_s, idle_reply_s : float
         Nothing came for `idle_s`: a ping is sent. Nothing for `idle_reply_s` after it: the connection is dead. The
         time while we hold reading back does not count, nor that in which this process did not run.
@@ -38,7 +36,6 @@ class Timing:
     stable_s: float = 60.0
     handshake_s: float = HANDSHAKE_S
     connect_s: float = CONNECT_S
-    ack_s: float = 5.0
     idle_s: float = 15.0
     idle_reply_s: float = 10.0
     drain_s: float = 0.001

@@ -4,6 +4,7 @@ from openbell.vendors.base import Ack, Control, HeartbeatAck, Notice, Refusal, V
 from openbell.vendors.check import check
 from openbell.vendors.plan import Field, Ignore, Op, Route
 from openbell.vendors.registry import create, load
+from openbell.vendors.semantics import Request, Semantics
 
 __all__ = [
     "Ack",
@@ -14,7 +15,9 @@ __all__ = [
     "Notice",
     "Op",
     "Refusal",
+    "Request",
     "Route",
+    "Semantics",
     "Vendor",
     "check",
     "create",

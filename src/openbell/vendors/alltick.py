@@ -33,6 +33,7 @@ from openbell.record import Kind
 from openbell.secret import Secret
 from openbell.vendors.base import Ack, Control, HeartbeatAck, Refusal, Vendor
 from openbell.vendors.plan import Field, Ignore, Op, Route
+from openbell.vendors.semantics import Request, Semantics
 
 HEARTBEAT: Final = 22000
 HEARTBEAT_ACK: Final = 22001
@@ -40,6 +41,7 @@ SUBSCRIBE_BOOKS: Final = 22002
 BOOK_ACK: Final = 22003
 SUBSCRIBE_TRADES: Final = 22004
 SUBSCRIBE_ACK: Final = 22005
+CANCEL: Final = 22006
 CANCEL_ACK: Final = 22007
 TRADE: Final = 22998
 BOOK: Final = 22999
@@ -51,6 +53,35 @@ STREAMS: Final = ("trade", "book")
 _DEPTHS: Final = {".HK": 10, ".SH": 5, ".SZ": 5, ".US": 1}
 _CRYPTO_DEPTH: Final = 5
 _OTHER_DEPTH: Final = 1
+
+CODES_A_CONNECTION: Final = 3000
+"""Codes a connection takes on the large plans; above its plan's number the vendor ignores codes without a word."""
+
+_REQUEST_SPACING_S: Final = 1.2
+"""Two requests on a connection must be a second apart when they arrive: some way more when they leave."""
+_TOKEN_SPACING_S: Final = 3.0
+_SILENCE_S: Final = 30.0
+"""The vendor closes a connection that was silent for so long, and may count it until then."""
+
+_CANCEL_ALL, _CANCEL_BOOKS, _CANCEL_TRADES = 0, 1, 2
+
+# Source: error_code_description.md of the vendor's repository; WebSocket and HTTP share the codes.
+_ERRORS: Final = {
+    400: "the request was malformed; if it comes again, report it",
+    401: "the token is invalid; look at what token_env or token_file gives, and at the account",
+    402: "the address's query is invalid; look at source.url",
+    429: "too many requests in a short time; it is asked again later",
+    600: "a code is not one of the vendor's; compare the symbols with its product list",
+    601: "the request had no body; if it comes again, report it",
+    603: "the account's plan does not reach so far; ask for fewer symbols on a connection, or change the plan",
+    604: "the account may not have one of the codes; take it out, or change the plan",
+    605: "a request came sooner than a second after the one before it; it is asked again later",
+    606: (
+        "too many connections, or requests less than three seconds apart over the connections of the token: the vendor "
+        "closes; is the token in use elsewhere, or are there more connections than the plan has?"
+    ),
+}
+_PASSING: Final = frozenset({429, 605, 606})
 
 _URLS: Final = {
     "stock": "wss://quote.alltick.co/quote-stock-b-ws-api",
@@ -123,11 +154,15 @@ class _SymbolList(Struct, omit_defaults=True):
     symbol_list: list[_Code] | list[_BookCode] = []
 
 
+class _Cancel(Struct):
+    cancel_type: int
+
+
 class _Request(Struct):
     cmd_id: int
     seq_id: int
     trace: str
-    data: _SymbolList
+    data: _SymbolList | _Cancel
 
 
 _TRADES = Route(
@@ -173,16 +208,14 @@ class AllTick(Vendor):
 
     Notes
     -----
-    A subscription replaces the one before it of its kind, so all symbols go into one message a kind, and nothing is
-    ever cancelled: what is not wanted any more goes with its connection. Above the plan's number of codes
-    the vendor takes the first ones and says nothing about the others.
+    A subscription replaces the one before it of its kind, so all symbols go into one message a kind. No single code can
+    be cancelled, only all of a kind. Above the plan's number of codes the vendor takes the first ones and says nothing
+    about the others.
     """
 
     name: ClassVar[str] = "alltick"
     public_paths = frozenset(urlsplit(url).path for url in _URLS.values())
-    # Two requests on a connection must be a second apart when they arrive: some way more when they leave.
-    pause_between_messages_s = 1.2
-    # The vendor closes a connection that was silent for 30 s.
+    # A third of the silence that the vendor bears.
     heartbeat_interval_s = 10.0
 
     def __init__(self, source: Source) -> None:
@@ -212,10 +245,18 @@ class AllTick(Vendor):
         # Paid plans may reconnect every 3 s, the free one every 10 s: too early and the vendor drops the newcomer.
         asked = source.min_reconnect_s
         self.min_reconnect_s = 3.0 if asked is None else asked if source.local else max(3.0, asked)
-        # Requests of the connections of one token must be 3 s apart, and connecting counts as one: the next connection
-        # waits for the last subscription of this one.
-        spacing = 3.0 + self.pause_between_messages_s * (len(source.streams) - 1)
+        # The next connection waits for the last subscription of this one.
+        spacing = _TOKEN_SPACING_S + _REQUEST_SPACING_S * (len(source.streams) - 1)
         self.connection_spacing_s = 0.0 if source.local else spacing
+        self.semantics = Semantics(
+            adds=False,
+            cancels="all",
+            pause_s=_REQUEST_SPACING_S,
+            limit=source.max_streams or (None if source.local else CODES_A_CONNECTION),
+            # Whether it is one is not documented.
+            heartbeat_is_request=True,
+            forgets_after_s=0.0 if source.local else _SILENCE_S,
+        )
         self._base = source.url or _URLS[market]
         self._sequence = 0
         self._answers = msgspec.json.Decoder(_Answer, strict=False)
@@ -247,19 +288,30 @@ class AllTick(Vendor):
         """Return the token."""
         return self._token
 
-    def subscribe(self, symbols: Sequence[str]) -> list[bytes]:
-        """Return a message for each kind of stream that subscribes to all `symbols`."""
-        messages = []
-        if "trade" in self.source.streams:
-            messages.append(self._request(SUBSCRIBE_TRADES, _SymbolList([_Code(symbol) for symbol in symbols])))
-        if "book" in self.source.streams:
-            books = [_BookCode(symbol, _depth(symbol)) for symbol in symbols]
-            messages.append(self._request(SUBSCRIBE_BOOKS, _SymbolList(books)))
-        return messages
+    def subscribe(self, symbols: Sequence[str]) -> list[Request]:
+        """Return a request for each kind of stream that subscribes to all `symbols`; none for an empty list."""
+        requests: list[Request] = []
+        if symbols and "trade" in self.source.streams:
+            codes = _SymbolList([_Code(symbol) for symbol in symbols])
+            requests.append(self._request(SUBSCRIBE_TRADES, codes, symbols))
+        if symbols and "book" in self.source.streams:
+            books = _SymbolList([_BookCode(symbol, _depth(symbol)) for symbol in symbols])
+            requests.append(self._request(SUBSCRIBE_BOOKS, books, symbols))
+        return requests
+
+    def unsubscribe_all(self) -> list[Request]:
+        """Return the request that cancels every kind of stream that was asked for."""
+        kinds = set(self.source.streams)
+        kind = _CANCEL_ALL if len(kinds) > 1 else _CANCEL_BOOKS if "book" in kinds else _CANCEL_TRADES
+        return [self._request(CANCEL, _Cancel(kind))]
+
+    def explain(self, code: int | None) -> str | None:
+        """Return what the vendor's table of errors says, and what to do."""
+        return _ERRORS.get(code) if code is not None else None
 
     def heartbeat(self) -> bytes:
         """Return the next heartbeat."""
-        return self._request(HEARTBEAT, _SymbolList())
+        return self._request(HEARTBEAT, _SymbolList()).payload
 
     def control(self, payload: bytes) -> Control | None:
         """Read an answer: an acknowledgement, or an error, whatever command it claims to answer."""
@@ -268,7 +320,8 @@ class AllTick(Vendor):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         if answer.ret is not None and answer.ret != OK:
-            return Refusal(answer.ret, answer.msg or "", answer.seq_id)
+            # Number 0 is no request's: an error that names none.
+            return Refusal(answer.ret, answer.msg or "", answer.seq_id or None, passing=answer.ret in _PASSING)
         match answer.cmd_id:
             case 22001:
                 return HeartbeatAck()
@@ -277,11 +330,12 @@ class AllTick(Vendor):
             case _:
                 return None
 
-    def _request(self, command: int, data: _SymbolList) -> bytes:
+    def _request(self, command: int, data: _SymbolList | _Cancel, symbols: Sequence[str] = ()) -> Request:
         self._sequence += 1
         # At most 64 characters; the vendor's support asks for it.
         trace = f"openbell-{uuid.uuid4().hex}"
-        return msgspec.json.encode(_Request(command, self._sequence, trace, data))
+        payload = msgspec.json.encode(_Request(command, self._sequence, trace, data))
+        return Request(payload, tuple(symbols), self._sequence)
 
 
 def _depth(symbol: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import urlsplit, urlunsplit
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from openbell.config import Source
 from openbell.secret import Secret
 from openbell.vendors.plan import Ignore, Route
+from openbell.vendors.semantics import Request, Semantics
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,13 @@ class Ack:
     ----------
     request : int or None
         The number the request carried, if the answer repeats it.
+    symbols : tuple of str or None
+        The symbols it accepted, as they arrive (:meth:`Vendor.symbol_key`), if the answer names them; None: all that
+        the request named.
     """
 
     request: int | None = None
+    symbols: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,18 @@ class Refusal:
         The vendor's words. Somebody else's text: it is redacted and shortened before it is logged.
     request : int or None
         The number the refused request carried, if the answer repeats it.
+    symbols : tuple of str or None
+        The symbols it refused, as they arrive (:meth:`Vendor.symbol_key`), if the answer names them; None: all that
+        the request named, or some of them.
+    passing : bool
+        Whether the same request may be granted later (it came too soon), or is not to be repeated.
     """
 
     code: int | None
     message: str
     request: int | None = None
+    symbols: tuple[str, ...] | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +70,12 @@ class Notice:
     ----------
     message : str
         What to log.
+    leaving : bool
+        Whether the vendor is about to close the connection.
     """
 
     message: str
+    leaving: bool = False
 
 
 Control = Ack | HeartbeatAck | Refusal | Notice
@@ -91,8 +106,8 @@ class Vendor(ABC):
     public_paths: ClassVar[frozenset[str]] = frozenset()
     """Paths of the address that may be shown; any other may contain a key and is shown as ``/…``."""
 
-    pause_between_messages_s: float = 0.0
-    """Least time between two messages we send, in seconds; the vendor's rate limit."""
+    semantics: Semantics = Semantics()
+    """How the vendor takes subscriptions. May be set in ``__init__``, where it depends on the source."""
 
     heartbeat_interval_s: float = 0.0
     """Time between two heartbeat messages, in seconds; 0: the vendor wants none."""
@@ -101,10 +116,7 @@ class Vendor(ABC):
     """Shortest pause before a reconnect, in seconds; the vendor's rule."""
 
     connection_spacing_s: float = 0.0
-    """Least time between opening two connections, in seconds; the vendor's rule for those of one account."""
-
-    acknowledges: bool = True
-    """Whether the vendor answers subscriptions; if not, no answer is missed."""
+    """Least time between requests of two connections of one account, in seconds; connecting counts as one."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -118,8 +130,13 @@ class Vendor(ABC):
         """Return the address to connect to, which may contain the token."""
 
     @abstractmethod
-    def subscribe(self, symbols: Sequence[str]) -> list[bytes]:
-        """Return the messages that subscribe to `symbols` (as configured), to be sent in order after connecting."""
+    def subscribe(self, symbols: Sequence[str]) -> list[Request]:
+        """Return the requests that subscribe to `symbols` (as configured), to be sent in order.
+
+        Where requests add to one another, it is called for each batch of symbols; where they replace one another, for
+        all symbols of the connection. Of an open source it is called with no symbol first: for what asks for the whole
+        market, if anything does. All requests about a symbol must be granted before the symbol counts as confirmed.
+        """
 
     @abstractmethod
     def control(self, payload: bytes) -> Control | None:
@@ -128,6 +145,37 @@ class Vendor(ABC):
         Called for messages that no route took at once, whatever they contain, and for every message when a vendor is
         recorded: it must return None for market data, and must not raise.
         """
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[Request]:
+        """Return the requests that cancel `symbols`; called only where ``semantics.cancels`` is ``"symbols"``."""
+        raise NotImplementedError(f"{type(self).__name__} declares that it cancels symbols, and does not define how")
+
+    def unsubscribe_all(self) -> list[Request]:
+        """Return the requests that cancel everything; called only where ``semantics.cancels`` is ``"all"``."""
+        raise NotImplementedError(f"{type(self).__name__} declares that it cancels all, and does not define how")
+
+    def explain(self, code: int | None) -> str | None:
+        """Return what an error code of the vendor means and what to do about it, or None if that is not known."""
+        return None
+
+    @property
+    def manner(self) -> Semantics:
+        """How subscriptions are asked for: `semantics`, as the source's ``[source.subscribing]`` has them.
+
+        Raises
+        ------
+        ConfigError
+            That table asks for what the vendor does not do.
+        """
+        return self.semantics.configured(self.source.subscribing, local=self.source.local)
+
+    def requests(self, symbols: Sequence[str]) -> Iterator[Request]:
+        """Yield all requests of a fresh connection with `symbols`, in batches where that is the manner."""
+        if self.source.open:
+            yield from self.subscribe(())
+        size = self.manner.batch or len(symbols)
+        for start in range(0, len(symbols), max(1, size)):
+            yield from self.subscribe(symbols[start : start + size])
 
     def display_url(self) -> str:
         """Return the address fit for logs: scheme, host and port, and a path only if it is a public one."""

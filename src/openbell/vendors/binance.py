@@ -33,6 +33,7 @@ from openbell.record import Kind
 from openbell.secret import Secret
 from openbell.vendors.base import Ack, Control, Notice, Refusal, Vendor
 from openbell.vendors.plan import Field, Ignore, Op, Route
+from openbell.vendors.semantics import Request, Semantics
 
 STREAMS_A_MESSAGE: Final = 200
 STREAMS_A_CONNECTION: Final = 1024
@@ -240,8 +241,6 @@ class Binance(Vendor):
 
     name: ClassVar[str] = "binance"
     public_paths = frozenset({"/stream", "/ws", "/public/stream", "/public/ws", "/market/stream", "/market/ws"})
-    # 5 messages a second are allowed, and pongs count.
-    pause_between_messages_s = 0.25
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -272,13 +271,22 @@ class Binance(Vendor):
             )
         self._base = source.url or self._default_url()
         self._limit = source.max_streams or STREAMS_A_CONNECTION
-        self._check_limit(len(self._names(source.symbols)))
+        self._check_limit(len(self._market_streams()) + len(self._names(source.symbols)))
+        # Of the streams of one symbol; none where it comes with the whole market alone.
+        each = len(self._names(("X",)))
+        self.semantics = Semantics(
+            cancels="symbols",
+            batch=max(1, STREAMS_A_MESSAGE // each) if each else 0,
+            # 5 messages a second are allowed, and pongs count; a simulator on this machine has no such limit.
+            pause_s=0.0 if source.local else 0.25,
+            limit=max(1, (self._limit - len(self._market_streams())) // each) if each else None,
+            forgets_after_s=0.0 if source.local else 60.0,
+            overlaps=True,
+            lifetime_s=86_400.0,
+        )
         if source.min_reconnect_s is not None:
             # 300 attempts in 5 minutes are allowed.
             self.min_reconnect_s = source.min_reconnect_s if source.local else max(1.0, source.min_reconnect_s)
-        if source.local:
-            # The venue's limit is not that of a simulator on this machine.
-            self.pause_between_messages_s = 0.0
         self._sequence = 0
         self._answers = msgspec.json.Decoder(_Answer, strict=False)
 
@@ -313,22 +321,38 @@ class Binance(Vendor):
         parts = urlsplit(self._base)
         return Secret(urlunsplit(parts._replace(path="/stream")) if parts.path in ("", "/") else self._base)
 
-    def subscribe(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscribe(self, symbols: Sequence[str]) -> list[Request]:
         """Return SUBSCRIBE requests for every stream of every symbol, at most 200 streams each.
+
+        Without a symbol, that for the tickers of the whole market, if they are asked for.
 
         Raises
         ------
         ConfigError
             More streams than a connection may have.
         """
-        names = self._names(symbols)
-        self._check_limit(len(names))
-        messages = []
-        for start in range(0, len(names), STREAMS_A_MESSAGE):
-            self._sequence += 1
-            request = _Request("SUBSCRIBE", names[start : start + STREAMS_A_MESSAGE], self._sequence)
-            messages.append(msgspec.json.encode(request))
-        return messages
+        if not symbols:
+            return [self._request("SUBSCRIBE", names, ()) for names in (self._market_streams(),) if names]
+        self._check_limit(len(self._names(symbols)))
+        return self._requests("SUBSCRIBE", symbols)
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[Request]:
+        """Return UNSUBSCRIBE requests for every stream of every symbol."""
+        return self._requests("UNSUBSCRIBE", symbols)
+
+    def _requests(self, method: str, symbols: Sequence[str]) -> list[Request]:
+        requests = []
+        size = self.semantics.batch or len(symbols)
+        for start in range(0, len(symbols), max(1, size)):
+            some = symbols[start : start + size]
+            if names := self._names(some):
+                requests.append(self._request(method, names, some))
+        return requests
+
+    def _request(self, method: str, names: list[str], symbols: Sequence[str]) -> Request:
+        self._sequence += 1
+        payload = msgspec.json.encode(_Request(method, names, self._sequence))
+        return Request(payload, tuple(symbols), self._sequence)
 
     def control(self, payload: bytes) -> Control | None:
         """Read an answer to a request (``result`` or ``error``), or an announcement."""
@@ -344,7 +368,7 @@ class Binance(Vendor):
         if answer.result is not UNSET and answer.id is not None:
             return Ack(request)
         if answer.e == "serverShutdown" or answer.stream == "!serverShutdown":
-            return Notice("the server announces its shutdown; it will close the connection")
+            return Notice("the server announces its shutdown; it will close the connection", leaving=True)
         return None
 
     def symbol_key(self, symbol: str) -> str:
@@ -365,14 +389,18 @@ class Binance(Vendor):
         return f"{_USDM_MARKET}/stream"
 
     def _names(self, symbols: Sequence[str]) -> list[str]:
-        """Return the names of all streams of `symbols`, each once."""
+        """Return the names of all streams that `symbols` have of their own, each once."""
         names = dict.fromkeys(
             f"{symbol.lower()}@{stream}"
             for symbol in symbols
             for stream in self.source.streams
             if not (self._whole_market and stream == "miniTicker")
         )
-        return [*([ALL_MINI_TICKERS] if self._whole_market else []), *names]
+        return list(names)
+
+    def _market_streams(self) -> list[str]:
+        """Return the names of the streams that come for all symbols at once."""
+        return [ALL_MINI_TICKERS] if self._whole_market else []
 
     def _check_limit(self, streams: int) -> None:
         if streams > self._limit:

@@ -66,7 +66,10 @@ def create(source: Source) -> Vendor:
     VendorError
         The vendor's module is broken.
     """
-    return load(source.vendor)(source)
+    vendor = load(source.vendor)(source)
+    # Asked for here, so that a table that does not fit the vendor is refused with everything else that does not.
+    _ = vendor.manner
+    return vendor
 
 
 def _import(name: str, path: str) -> type[Vendor]:

@@ -3,7 +3,8 @@
 There is no vendor behind it, so this page is the dialect's documentation:
 
 - ``{"action": "subscribe", "symbols": ["600519.SH"]}`` asks for symbols, in addition to those asked for before; the
-  answer is ``{"action": "subscribed", "symbols": 1}``, or ``{"action": "error", "message": "..."}``.
+  answer is ``{"action": "subscribed", "symbols": 1}``, or ``{"action": "error", "message": "..."}``; answers come in
+  the order of the requests. ``"unsubscribe"`` cancels symbols, and is answered by ``"unsubscribed"``.
 - A push is ``{"ticks": [{"symbol": "600519.SH", "price": 1500.01, "volume": 100, "turnover": 150001.0,
   "time": 1767576600000000000, "seq": 17, "side": 1}, ...]}``: trades, as many as there are. All but ``symbol`` and
   ``price`` may be absent. The unit of ``time`` goes by its magnitude; ``side`` is 1 where the buyer was the aggressor,
@@ -25,6 +26,10 @@ from openbell.record import Kind
 from openbell.secret import Secret
 from openbell.vendors.base import Ack, Control, Refusal, Vendor
 from openbell.vendors.plan import Field, Ignore, Op, Route
+from openbell.vendors.semantics import Request, Semantics
+
+SYMBOLS_A_MESSAGE: Final = 20
+PAUSE_S: Final = 0.05
 
 
 class Tick(Struct, gc=False):
@@ -94,6 +99,13 @@ class PlainTicks(Vendor):
                 f"source.symbols: {len(source.symbols)} symbols on a connection, and max_streams allows "
                 f"{source.max_streams}; ask for fewer, or raise connections"
             )
+        self.semantics = Semantics(
+            cancels="symbols",
+            batch=SYMBOLS_A_MESSAGE,
+            # There is no rule to keep, but many a relay works through its requests one by one.
+            pause_s=0.0 if source.local or source.subscribing.pause_s is not None else PAUSE_S,
+            limit=source.max_streams,
+        )
         self._url = source.url
         self._token = source.token()
         if source.min_reconnect_s is not None:
@@ -116,9 +128,17 @@ class PlainTicks(Vendor):
         """Return the header that carries the token, if there is one."""
         return [] if self._token is None else [("Authorization", f"Bearer {self._token.reveal()}")]
 
-    def subscribe(self, symbols: Sequence[str]) -> list[bytes]:
-        """Return the one message that subscribes to `symbols`."""
-        return [msgspec.json.encode(_Request("subscribe", list(symbols)))]
+    def subscribe(self, symbols: Sequence[str]) -> list[Request]:
+        """Return the one message that subscribes to `symbols`; none for an empty list."""
+        return self._requests("subscribe", symbols)
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[Request]:
+        """Return the one message that cancels `symbols`."""
+        return self._requests("unsubscribe", symbols)
+
+    def _requests(self, action: str, symbols: Sequence[str]) -> list[Request]:
+        payload = msgspec.json.encode(_Request(action, list(symbols)))
+        return [Request(payload, tuple(symbols))] if symbols else []
 
     def control(self, payload: bytes) -> Control | None:
         """Read an answer."""
@@ -127,7 +147,7 @@ class PlainTicks(Vendor):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         match answer.action:
-            case "subscribed":
+            case "subscribed" | "unsubscribed":
                 return Ack()
             case "error":
                 return Refusal(None, answer.message or "")
