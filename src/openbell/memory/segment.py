@@ -44,6 +44,7 @@ class Kind(IntEnum):
     RING = 3
     SNAPSHOT = 4
     CONSUMERS = 5
+    SUBSCRIPTIONS = 6
     HISTORY = 7
 
 

@@ -12,7 +12,7 @@ from openbell.errors import ConfigError
 from openbell.memory.names import ring_name
 from openbell.memory.segment import HEADER_BYTES, Kind
 from openbell.memory.space import MEBIBYTE, free_bytes, mebibytes
-from openbell.monitor import control, history
+from openbell.monitor import control, history, subscriptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Shape:
             "control": (Kind.CONTROL, control.size(self.workers)),
             "symbols": (Kind.SYMBOLS, symbols.size(self.symbols_capacity, self.workers)),
             "snapshot": (Kind.SNAPSHOT, snapshot.size(self.rows, self.workers, self.book_levels)),
+            "subscriptions": (Kind.SUBSCRIPTIONS, subscriptions.size(self.rows)),
             "history": (Kind.HISTORY, history.size(self.connections)),
         }
         for receiver in range(self.receivers):

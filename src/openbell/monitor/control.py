@@ -229,7 +229,8 @@ class ConnectionCounters(Block):
 
     `queue_bytes` is what the kernel has received and we have not read (Linux; 0 elsewhere), `gaps` how many
     interruptions of it were told, `switches` how often it was replaced without one, and `messages` how many whole
-    messages came over its present life.
+    messages came over its present life. Of its symbols, `confirmed`, `refused`, `unconfirmed` and `silent` are so many;
+    `retries` counts the requests that were asked again.
     """
 
     state = Word(0)
@@ -247,6 +248,11 @@ class ConnectionCounters(Block):
     gaps = Word(12)
     switches = Word(13)
     messages = Word(14)
+    confirmed = Word(24)
+    refused = Word(25)
+    unconfirmed = Word(26)
+    silent = Word(27)
+    retries = Word(28)
 
     def set_state(self, state: ConnectionState) -> None:
         """Say what the connection is doing."""
