@@ -135,7 +135,10 @@ CASES = {
     ),
     "too many receivers": (MINIMAL.replace("workers = 2", "receivers = 17"), "feed.receivers: must be a whole number"),
     "no receiver": (MINIMAL.replace("workers = 2", "receivers = 0"), "feed.receivers: must be a whole number >= 1"),
-    "no connection": (MINIMAL + "connections = 0\n", "source.connections: must be a whole number >= 1"),
+    "fewer connections than none": (
+        MINIMAL + "connections = -1\n",
+        "source.connections: must be a whole number >= 0",
+    ),
     "too many connections": (MINIMAL + "connections = 65\n", "source.connections: must be a whole number <= 64"),
     "more connections than symbols": (
         MINIMAL + "connections = 4\n",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,6 +14,8 @@ from openbell.secret import Secret
 
 SYMBOL_BYTES_MAX: Final = 31
 """Bytes of a symbol's key, prefix included: it lies inline in the symbol table."""
+
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # Words under which people write a credential down, alone or behind another: api_key, X-Access-Token, clientSecret.
 _CREDENTIALS = (
@@ -70,27 +74,89 @@ def check_url(url: str, insecure: bool) -> None:
 
     No message shows the address: what is wrong with it may be that a token is in it.
     """
-    if " " in url or not url.isprintable():
-        # Looked for first: the standard library takes some of them out, and the rest would fail only when connecting.
-        raise ConfigError("source.url: there are blanks or control characters in it; take them out")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigError('source.url: this is not an address; write something like "wss://host:443/path"') from None
-    if parts.scheme not in ("ws", "wss") or not host:
-        raise ConfigError('source.url: a WebSocket address is needed, such as "wss://host:443/path"')
-    names = [name for part in (parts.query, parts.fragment) for name, _ in parse_qsl(part, keep_blank_values=True)]
-    if parts.username is not None or parts.password is not None or any(map(is_credential, names)):
-        raise ConfigError(
-            "source.url: a token or password does not belong in the configuration; take it out of the address, put it "
-            'into an environment variable and name that: token_env = "MY_TOKEN"'
-        )
-    if parts.scheme == "ws" and not insecure and not is_loopback(host):
+    _check_address("source.url", url, ("ws", "wss"), "a WebSocket address is needed", "wss://host:443/path")
+    parts = urlsplit(url)
+    if parts.scheme == "ws" and not insecure and not is_loopback(parts.hostname):
         raise ConfigError(
             "source.url: ws:// sends everything in the clear, the token included; write wss://, or insecure = true if "
             "that is what you want"
         )
+
+
+def check_list_url(url: str, insecure: bool) -> None:
+    """Do the same for the address of a list of symbols."""
+    where = "source.symbols_url"
+    _check_address(where, url, ("http", "https"), "an HTTP address is needed", "https://host/symbols.json")
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
+        raise ConfigError(
+            f"{where}: anybody on the way can read and change what comes over http://; write https://, or insecure = "
+            "true in [source.universe] if that is what you want"
+        )
+
+
+def _check_address(where: str, url: str, schemes: tuple[str, str], wanted: str, example: str) -> None:
+    if " " in url or not url.isprintable():
+        # Looked for first: the standard library takes some of them out, and the rest would fail only when connecting.
+        raise ConfigError(f"{where}: there are blanks or control characters in it; take them out")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigError(f'{where}: this is not an address; write something like "{example}"') from None
+    if parts.scheme not in schemes or not host:
+        raise ConfigError(f'{where}: {wanted}, such as "{example}"')
+    names = [name for part in (parts.query, parts.fragment) for name, _ in parse_qsl(part, keep_blank_values=True)]
+    if parts.username is not None or parts.password is not None or any(map(is_credential, names)):
+        table = " in [source.universe]" if where == "source.symbols_url" else ""
+        raise ConfigError(
+            f"{where}: a token or password does not belong in the configuration; take it out of the address, put it "
+            f'into an environment variable and name that: token_env = "MY_TOKEN"{table}'
+        )
+
+
+def check_token_places(where: str, token_env: str | None, token_file: str | None) -> None:
+    """Refuse what cannot say where a token is."""
+    if token_env is not None and not _VARIABLE_NAME.fullmatch(token_env):
+        # Not shown: a token is sometimes written here by mistake.
+        raise ConfigError(
+            f"{where}.token_env: this is not the name of an environment variable; write the variable's name, "
+            'such as token_env = "ALLTICK_TOKEN", never the token itself'
+        )
+    if token_env is not None and token_file is not None:
+        raise ConfigError(f"{where}.token_env, {where}.token_file: give one of them, not both")
+    if token_file is not None and "\x00" in token_file:
+        raise ConfigError(f"{where}.token_file: a NUL character is in it, and no file's name has one")
+
+
+def read_token(where: str, token_env: str | None, token_file: str | None) -> Secret | None:
+    """Read a token from where the configuration says it is; None if it says nothing.
+
+    Raises
+    ------
+    ConfigError
+        The variable is not set, the file cannot be read, or it holds no token.
+    """
+    if token_env is not None:
+        value = os.environ.get(token_env, "").strip()
+        # A name in lower case may be a token written in the wrong place; a message must not repeat it.
+        named = token_env if token_env.isupper() else "named there"
+        if not value:
+            raise ConfigError(f"{where}.token_env: the environment variable {named} is not set, or is empty")
+        return printable(value, f"{where}.token_env")
+    if token_file is not None:
+        try:
+            value = Path(token_file).read_text("utf-8").strip()
+        except OSError as error:
+            raise ConfigError(
+                f"{where}.token_file: cannot read {token_file!r}: {error.strerror or 'input/output error'}"
+            ) from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{where}.token_file: {token_file!r} is not a text file") from None
+        if not value:
+            raise ConfigError(f"{where}.token_file: {token_file!r} is empty")
+        return printable(value, f"{where}.token_file")
+    return None
 
 
 def printable(value: str, key: str) -> Secret:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import re
 import tomllib
@@ -16,8 +15,10 @@ from msgspec import Struct
 from openbell.config.checks import is_credential, place
 from openbell.config.feed import Feed
 from openbell.config.source import Source
+from openbell.config.universe import Universe
 from openbell.config.whole import Config
 from openbell.errors import ConfigError
+from openbell.universe.gathering import gather
 
 _EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]*)`(?P<bound> [<>]=? \S+)?(?:, got `(?P<got>[^`]*)`)?")
 _WHERE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
@@ -30,8 +31,6 @@ _WORDS = {
     "object": "a table",
     "null": "nothing",
 }
-# The usual titles of a symbol column; a first cell that is one of them is no symbol.
-_CSV_TITLES = frozenset({"symbol", "symbols", "code", "codes", "ticker", "ts_code", "instrument", "name"})
 
 
 def read(file: Path) -> Config:
@@ -80,15 +79,18 @@ def _build(tree: dict[str, Any], directory: Path) -> Config:
     notes: list[str] = []
     _check_table("feed", feed, Feed, Source)
     # The sources first: whoever misspells a vendor's key reads of that, not of receivers without a connection.
-    made = [_source(table, directory, notes, place(number, len(tables))) for number, table in enumerate(tables, 1)]
-    return Config(feed=_convert(feed, Feed, "feed"), sources=tuple(made), notes=tuple(notes))
+    listed: list[tuple[str, ...]] = []
+    made = [
+        _source(table, directory, notes, listed, place(number, len(tables))) for number, table in enumerate(tables, 1)
+    ]
+    return Config(feed=_convert(feed, Feed, "feed"), sources=tuple(made), notes=tuple(notes), listed=tuple(listed))
 
 
-def _source(table: Any, directory: Path, notes: list[str], where: str) -> Source:
+def _source(table: Any, directory: Path, notes: list[str], listed: list[tuple[str, ...]], where: str) -> Source:
     try:
         _check_table("source", table, Source, Feed)
         said: list[str] = []
-        source: Source = _convert(_complete(table, directory, said), Source, "source")
+        source: Source = _convert(_complete(table, directory, said, listed), Source, "source")
     except ConfigError as error:
         raise ConfigError(f"{where}{error}") from None
     notes += [f"{where}{note}" for note in said]
@@ -131,29 +133,34 @@ def _check_keys(table: Mapping[str, Any], known: set[str], where: str, elsewhere
         raise ConfigError(f"{named}: there is no such key; {hint}")
 
 
-def _complete(source: dict[str, Any], directory: Path, notes: list[str]) -> dict[str, Any]:
-    """Resolve what the table refers to: files beside the configuration, and the symbols in one of them."""
+def _complete(
+    source: dict[str, Any], directory: Path, notes: list[str], listed: list[tuple[str, ...]]
+) -> dict[str, Any]:
+    """Resolve what the table refers to: files beside the configuration, and the symbols in them and at addresses."""
     source = dict(source)
-    if isinstance(token_file := source.get("token_file"), str):
-        source["token_file"] = str(_beside(directory, token_file, "token_file"))
-    network = source.get("network")
-    if isinstance(network, dict) and isinstance(ca_file := network.get("ca_file"), str):
-        source["network"] = network | {"ca_file": str(_beside(directory, ca_file, "network.ca_file"))}
-    symbols = source.get("symbols", [])
-    if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+    for key in ("token_file", "symbols_file"):
+        if isinstance(file := source.get(key), str):
+            source[key] = str(_beside(directory, file, key))
+    if source.get("connections") == "auto":
+        source["connections"] = 0
+    for table, key in (("universe", "token_file"), ("network", "ca_file")):
+        if isinstance(file := source.get(table, {}).get(key), str):
+            source[table] = source[table] | {key: str(_beside(directory, file, f"{table}.{key}"))}
+    symbols, named = source.get("symbols", []), (source.get("symbols_file"), source.get("symbols_url"))
+    lists = isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
+    if not lists or not all(isinstance(name, str | None) for name in named):
         # The conversion says it better, and with the place.
         return source
-    if isinstance(symbols_file := source.get("symbols_file"), str):
-        file = _beside(directory, symbols_file, "symbols_file")
-        source["symbols_file"] = str(file)
-        symbols = [*symbols, *_read_symbols(file)]
-        if not symbols:
-            raise ConfigError(f"source.symbols_file: {file} lists no symbol")
-    source["symbols"] = symbols
-    if dropped := len(symbols) - len(set(symbols)):
+    listed.append(tuple(symbols))
+    wanted = _convert(source.get("universe", {}), Universe, "source.universe")
+    selection = gather(symbols, *named, wanted)
+    source["symbols"] = selection.symbols
+    if dropped := selection.repeated.count:
         notes.append(
-            f"source.symbols: {dropped} duplicate{'s' * (dropped > 1)} dropped, {len(set(symbols))} symbols left"
+            f"source.symbols: {dropped} duplicate{'s' * (dropped > 1)} dropped, {len(selection.symbols)} symbols left"
         )
+    if selection.left_out:
+        notes.append(f"source.universe: of {selection.entries:,} symbols left out: {selection.reasons}")
     return source
 
 
@@ -165,23 +172,6 @@ def _beside(directory: Path, name: str, key: str) -> Path:
         return directory / Path(name).expanduser()
     except RuntimeError:
         raise ConfigError(f"source.{key}: {name!r}: there is no such user, or no home directory") from None
-
-
-def _read_symbols(file: Path) -> list[str]:
-    """Return the symbols of a file: one a line, ``#`` comments; or the first column of a ``.csv``."""
-    try:
-        lines = _read(file).splitlines()
-    except ConfigError as error:
-        raise ConfigError(f"source.symbols_file: {file}: {error}") from None
-    if file.suffix.lower() == ".csv":
-        try:
-            cells = [row[0].strip() for row in csv.reader(lines) if row]
-        except csv.Error as error:
-            raise ConfigError(f"source.symbols_file: {file}: this is not CSV: {error}") from None
-        if cells and cells[0].lower() in _CSV_TITLES:
-            del cells[0]
-        return [cell for cell in cells if cell and not cell.startswith("#")]
-    return [symbol for line in lines if (symbol := line.partition("#")[0].strip())]
 
 
 def _convert(table: dict[str, Any], kind: Any, name: str) -> Any:

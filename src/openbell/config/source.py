@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
-from openbell.config.checks import check_url, is_loopback, printable, symbol_fault
+from openbell.config.checks import check_token_places, check_url, is_loopback, read_token, symbol_fault
 from openbell.config.feed import Overflow
 from openbell.config.generic import Generic
 from openbell.config.liveness import Liveness
@@ -24,8 +21,6 @@ from openbell.secret import Secret
 CONNECTIONS_MAX: Final = 64
 """Connections of a feed, over all its sources: each has a block in the control segment."""
 
-_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
 
 class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A ``[[source]]`` table: whom to connect to, and what to ask for.
@@ -37,7 +32,12 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     symbols : tuple of str
         What to subscribe to, in the vendor's spelling; duplicates are dropped. May be empty if `open`.
     symbols_file : str or None
-        A file of more symbols, one a line, or a CSV file's first column; relative to the configuration file.
+        A file of more symbols: text, CSV or JSON; relative to the configuration file.
+    symbols_url : str or None
+        An address (HTTP) of more symbols.
+    only_traded : bool
+        Keep symbols that have not traded in their session out of what readers scan; a vendor that can send those alone
+        is asked to.
     streams : tuple of str
         Which of the vendor's streams, for every symbol.
     market : str or None
@@ -59,7 +59,8 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_message_bytes : int
         A larger message is refused.
     connections : int
-        Connections to the vendor, 1 to 64; the symbols are dealt out to them.
+        Connections to the vendor, 1 to 64; the symbols are dealt out to them. 0 (in the file: ``"auto"``): as many as
+        the vendor's limit takes, which `openbell.vendors.settle` finds out.
     overflow : str or None
         What happens when a ring is full, for this source; None: as the feed says.
     max_streams : int or None
@@ -75,6 +76,8 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     vendor: str
     symbols: tuple[str, ...] = ()
     symbols_file: str | None = None
+    symbols_url: str | None = None
+    only_traded: bool = False
     streams: tuple[str, ...] = ("trade",)
     market: str | None = None
     url: str | None = None
@@ -85,7 +88,7 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     open: bool = False
     receive_buffer_bytes: Annotated[int, Meta(ge=0, le=1 << 30)] = 0
     max_message_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 10 << 20
-    connections: Annotated[int, Meta(ge=1, le=CONNECTIONS_MAX)] = 1
+    connections: Annotated[int, Meta(ge=0, le=CONNECTIONS_MAX)] = 1
     overflow: Overflow | None = None
     max_streams: Annotated[int, Meta(ge=1)] | None = None
     min_reconnect_s: Annotated[float, Meta(ge=0, le=3600)] | None = None
@@ -99,7 +102,10 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         msgspec.structs.force_setattr(self, "symbols", tuple(dict.fromkeys(self.symbols)))
         msgspec.structs.force_setattr(self, "streams", tuple(dict.fromkeys(self.streams)))
         if not self.symbols and not self.open:
-            raise ConfigError("source.symbols: no symbol to subscribe to; list some, or name a file in symbols_file")
+            raise ConfigError(
+                "source.symbols: no symbol to subscribe to; list some, or say where they are in symbols_file or "
+                "symbols_url"
+            )
         if not self.streams:
             raise ConfigError('source.streams: no stream to subscribe to; write streams = ["trade"], or leave it out')
         if self.prefix and (fault := symbol_fault(self.prefix)):
@@ -118,18 +124,11 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f"source.connections: {self.connections} connections for {len(self.symbols)} "
                 f"symbol{'s' * (len(self.symbols) > 1)}; each must have one at least"
             )
-        if self.token_env is not None and not _VARIABLE_NAME.fullmatch(self.token_env):
-            # Not shown: a token is sometimes written here by mistake.
-            raise ConfigError(
-                "source.token_env: this is not the name of an environment variable; write the variable's name, "
-                'such as token_env = "ALLTICK_TOKEN", never the token itself'
-            )
-        if self.token_env is not None and self.token_file is not None:
-            raise ConfigError("source.token_env, source.token_file: give one of them, not both")
-        if self.token_file is not None and "\x00" in self.token_file:
-            raise ConfigError("source.token_file: a NUL character is in it, and no file's name has one")
+        check_token_places("source", self.token_env, self.token_file)
         if self.url is not None:
             check_url(self.url, self.insecure)
+        if self.symbols_url is not None:
+            self.universe.check_url(self.symbols_url)
 
     @property
     def local(self) -> bool:
@@ -149,23 +148,4 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ConfigError
             The variable is not set, the file cannot be read, or it holds no token.
         """
-        if self.token_env is not None:
-            value = os.environ.get(self.token_env, "").strip()
-            # A name in lower case may be a token written in the wrong place; a message must not repeat it.
-            named = self.token_env if self.token_env.isupper() else "named there"
-            if not value:
-                raise ConfigError(f"source.token_env: the environment variable {named} is not set, or is empty")
-            return printable(value, "source.token_env")
-        if self.token_file is not None:
-            try:
-                value = Path(self.token_file).read_text("utf-8").strip()
-            except OSError as error:
-                raise ConfigError(
-                    f"source.token_file: cannot read {self.token_file!r}: {error.strerror or 'input/output error'}"
-                ) from None
-            except UnicodeDecodeError:
-                raise ConfigError(f"source.token_file: {self.token_file!r} is not a text file") from None
-            if not value:
-                raise ConfigError(f"source.token_file: {self.token_file!r} is empty")
-            return printable(value, "source.token_file")
-        return None
+        return read_token("source", self.token_env, self.token_file)

@@ -45,16 +45,22 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         there is no calendar. No key of the file: it is how the receivers get to know it.
     notes : tuple of str
         What reading the file gave cause to say (duplicates dropped); for the user, not an error.
+    listed : tuple of tuple of str
+        What the table of each source lists itself, in ``symbols``: with it the other lists are read again. Empty where
+        the configuration was not read from a file.
     """
 
     feed: Feed
     sources: tuple[Source, ...]
     schedule: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
+    listed: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise ConfigError('source: there is none; add [[source]] and vendor = "..."')
+        if not all(source.connections for source in self.sources):
+            raise ConfigError('source.connections: "auto" is not settled; see openbell.vendors.settle')
         if self.connections > CONNECTIONS_MAX:
             raise ConfigError(
                 f"source.connections: {self.connections} connections over all sources are more than the "
