@@ -528,13 +528,16 @@ def test_a_secret_shows_itself_only_when_asked() -> None:
 
 def _tables() -> list[tuple[str, type[msgspec.Struct]]]:
     """Return the tables of a configuration, as their titles in the documentation name them, with what they become."""
-    inner = [
-        (f"source.{field.name}", kind)
-        for field in msgspec.structs.fields(Source)
-        for kind in (field.type, *get_args(field.type))
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-    ]
-    return [("feed", Feed), ("[source]", Source), *inner]
+    return [("feed", Feed), ("[source]", Source), *_inner("source", Source)]
+
+
+def _inner(title: str, table: type[msgspec.Struct]) -> list[tuple[str, type[msgspec.Struct]]]:
+    found = []
+    for field in msgspec.structs.fields(table):
+        for kind in (field.type, *get_args(field.type)):
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                found += [(f"{title}.{field.name}", kind), *_inner(f"{title}.{field.name}", kind)]
+    return found
 
 
 def _described(title: str) -> str:

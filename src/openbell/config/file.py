@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from openbell.config.checks import is_credential, place
 from openbell.config.feed import Feed
+from openbell.config.generic import with_profile
 from openbell.config.source import Source
 from openbell.config.universe import Universe
 from openbell.config.whole import Config
@@ -138,6 +139,8 @@ def _complete(
 ) -> dict[str, Any]:
     """Resolve what the table refers to: files beside the configuration, and the symbols in them and at addresses."""
     source = dict(source)
+    if isinstance(described := source.get("generic"), dict):
+        source["generic"] = with_profile(described)
     for key in ("token_file", "symbols_file"):
         if isinstance(file := source.get(key), str):
             source[key] = str(_beside(directory, file, key))

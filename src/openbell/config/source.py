@@ -108,6 +108,11 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             )
         if not self.streams:
             raise ConfigError('source.streams: no stream to subscribe to; write streams = ["trade"], or leave it out')
+        if self.generic is not None and self.vendor in ("alltick", "binance", "ticks"):
+            raise ConfigError(
+                f'source.generic: {self.vendor} has messages of its own; write vendor = "generic", or leave the '
+                "table out"
+            )
         if self.prefix and (fault := symbol_fault(self.prefix)):
             # Of an open source the symbols are not known yet.
             raise ConfigError(f"source.prefix: {self.prefix!r} {fault}")

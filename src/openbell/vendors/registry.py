@@ -15,6 +15,7 @@ ENTRY_POINT_GROUP: Final = "openbell.vendors"
 _BUILT_IN: Final = {
     "alltick": "openbell.vendors.alltick:AllTick",
     "binance": "openbell.vendors.binance:Binance",
+    "generic": "openbell.vendors.generic:GenericVendor",
     "ticks": "openbell.vendors.ticks:PlainTicks",
 }
 

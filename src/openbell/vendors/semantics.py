@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from openbell.config.subscribing import Subscribing
@@ -23,7 +23,8 @@ class Request:
         What its answer repeats, where the vendor repeats anything; without it, answers come in order.
     """
 
-    payload: bytes
+    # It may have the token in it.
+    payload: bytes = field(repr=False)
     symbols: tuple[str, ...] = ()
     number: int | None = None
 
