@@ -68,6 +68,8 @@ class Reason(IntEnum):
     IGNORED_NOT_MARKET = 49
     IGNORED_UNSUBSCRIBED = 50
     IGNORED_OTHER = 51
+    IGNORED_LATE = 52
+    IGNORED_TWICE = 53
 
     @property
     def description(self) -> str:
@@ -113,6 +115,8 @@ _DESCRIPTIONS: Final[dict[Reason, str]] = {
     Reason.IGNORED_NOT_MARKET: "ignored: a trade that made no market price",
     Reason.IGNORED_UNSUBSCRIBED: "ignored: of a stream that was not asked for",
     Reason.IGNORED_OTHER: "ignored: a message that carries no price",
+    Reason.IGNORED_LATE: "ignored: late, its symbol had been unsubscribed",
+    Reason.IGNORED_TWICE: "ignored: the connection that this one replaces had brought it already",
 }
 
 

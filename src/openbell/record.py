@@ -31,10 +31,13 @@ class Kind(IntEnum):
     TICKER   a price, b reference price, c cumulative volume, d cumulative turnover
     LEVEL    a bid, b bid size, c ask, d ask size of the book level in ``side``, from 1
     STATUS   a session (yyyymmdd), b :class:`MarketStatus`; both int64
-    GAP      a :class:`GapReason`, b count (-1: unknown), c first, d last; all int64
+    GAP      a :class:`GapReason`, b count (-1: unknown), c first, d last (ns since the
+             epoch, if known); all int64
     TRADES   trades merged into a group of two: a last price, b last size, c first price,
              d count (int64); then a highest, b lowest price, c volume, d turnover.
              Without b, and with count 0, they are prices of tickers that were merged
+    REPAIR   a last price, b its size: the vendor's latest trade, asked for after a gap; it
+             is in no sum, and holds only where it is newer than what the row has
     PAD      nothing: a slot a producer gave up; every reader skips it
     ======== ========================================================================
 
@@ -51,6 +54,7 @@ class Kind(IntEnum):
     STATUS = 6
     GAP = 7
     TRADES = 8
+    REPAIR = 9
 
 
 class Flag(IntFlag):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelab.records import GAP, LEVEL, QUOTE, ROW_NONE, STATUS, TICKER, TRADE, TRADES, Record
+from corelab.records import GAP, LEVEL, QUOTE, REPAIR, ROW_NONE, STATUS, TICKER, TRADE, TRADES, Record
 from openbell.core import snapshot
 
 NAN = math.nan
@@ -48,6 +48,7 @@ class Row:
     gaps: int = 0
     status: int = 0
     extra: int = 0
+    repaired: int = 0
     levels: dict[str, list[float]] = field(default_factory=dict)
 
     def trade(self, record: Record) -> None:
@@ -139,6 +140,14 @@ class Row:
         elif record.value(1) is not None:
             self.status = int(record.b)
 
+    def repair(self, record: Record) -> None:
+        """The vendor's latest trade, asked for: only where it is newer, and in no sum."""
+        self.extra += 1
+        if record.exchange_ns > self.trade_exchange_ns:
+            self.last, self.size = record.a, record.value(1) or 0.0
+            self.trade_exchange_ns, self.trade_sequence = record.exchange_ns, record.sequence
+            self.repaired = record.receive_ns
+
     def other(self, record: Record) -> None:
         """Count what concerns no symbol."""
         self.trades += 1
@@ -160,7 +169,8 @@ class Oracle:
     def apply(self, group: list[Record], position: int) -> None:
         """Apply the record, or the whole group, that begins at a ring position."""
         record = group[0]
-        kinds = {TRADE: Row.trade, QUOTE: Row.quote, TICKER: Row.ticker, GAP: Row.told, STATUS: Row.told}
+        kinds = {TRADE: Row.trade, QUOTE: Row.quote, TICKER: Row.ticker, REPAIR: Row.repair}
+        kinds |= {GAP: Row.told, STATUS: Row.told}
         groups = {LEVEL: Row.book, TRADES: Row.merged}
         known = record.row < self.rows and record.kind in {**kinds, **groups}
         if not known and record.kind == STATUS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-PAD, TRADE, QUOTE, TICKER, LEVEL, BAR, STATUS, GAP, TRADES = range(9)
+PAD, TRADE, QUOTE, TICKER, LEVEL, BAR, STATUS, GAP, TRADES, REPAIR = range(10)
 HAS_A, HAS_B, HAS_C, HAS_D = 1, 2, 4, 8
 ROW_NONE = 0xFFFFFFFF
 SIZE = 64

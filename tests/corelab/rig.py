@@ -137,7 +137,7 @@ class Rig:
         mask = 0
         for name, image in images.items():
             index = names.index(name)
-            mask |= 1 << index
+            mask |= 1 << (index - 1)
             at = base + 24 + index * 8
             self.snapshot[at : at + 8] = image
         self.snapshot[base + 8 : base + 24] = struct.pack("<QQ", row, mask)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 from corelab.oracle import Oracle
-from corelab.records import GAP, LEVEL, PAD, ROW_NONE, STATUS, TICKER, TRADES, Record, quote, trade
+from corelab.records import GAP, LEVEL, PAD, REPAIR, ROW_NONE, STATUS, TICKER, TRADES, Record, quote, trade
 
 from openbell.record import MarketStatus
 
 FIRST, LAST = 16, 32
 EVERY = 40
 """So many units from one session to the next."""
-KINDS = ("trade", "quote", "book", "merged", "ticker", "gap", "halt", "feed", "session")
+KINDS = ("trade", "quote", "book", "merged", "ticker", "gap", "halt", "repair", "feed", "session")
 
 
 class Unit(NamedTuple):
@@ -71,6 +71,8 @@ def unit(number: int, rows: list[int], kinds: tuple[str, ...] = KINDS[:-1]) -> U
         "ticker": [Record(row, TICKER, 0, 15 if mixed % 2 else 5, 7 * number, 0, number, price, 9.0, size, 77.0)],
         "gap": [Record(row, GAP)],
         "halt": [status(0, MarketStatus.HALTED, row)],
+        # Newer than what the row has, or not: a repair has no ring of its own.
+        "repair": [Record(row, REPAIR, 0, 131, 7 * number - mixed % 2 * 10**6, number, number, price, size)],
         "feed": [Record(ROW_NONE, (PAD, GAP)[number % 2], number % 4 // 2)],
     }
     return Unit(receiver, kind, records[kind])

@@ -145,6 +145,7 @@ DOUBLED = {
     "merged": [(9, SESSION + 9)],
     "gap": [(9, SESSION + 9)],
     "halt": [(9, SESSION + 9)],
+    "repair": [(9, SESSION + 9)],
     "feed": [(9, SESSION + 9)],
     "session": [(9, SESSION + 1)],
 }

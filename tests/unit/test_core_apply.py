@@ -66,7 +66,7 @@ def test_the_first_trade_opens_and_later_ones_move_high_low_last_and_the_sums() 
         "version": 6, "last": 9.5, "size": 1.0, "open": 10.0, "high": 12.5, "low": 9.5, "volume": 6.0,
         "turnover": 65.5, "trades": 3, "trade_exchange_ns": 2, "trade_sequence": 99, "bid_size": 0, "ask_size": 0,
         "quote_exchange_ns": 0, "quote_sequence": 0, "receive_ns": 6, "updated": 3, "session": 0, "gaps": 0,
-        "status": 0, "extra": 0,
+        "status": 0, "extra": 0, "repaired": 0,
     }  # fmt: skip
 
 

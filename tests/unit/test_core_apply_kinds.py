@@ -18,6 +18,7 @@ from corelab.records import (
     HAS_C,
     HAS_D,
     LEVEL,
+    REPAIR,
     ROW_NONE,
     STATUS,
     TICKER,
@@ -403,6 +404,10 @@ UNITS = st.one_of(
     st.builds(lambda *more, **stamps: [ticker(*more, **stamps)], ROWS, PRICE, MAYBE_PRICE, *[MAYBE_SIZE] * 2, **STAMPS),
     st.builds(merged, ROWS, PRICE, MAYBE_SIZE, PRICE, st.integers(0, 9), PRICE, PRICE, SIZE, SIZE, **STAMPS),
     st.builds(lambda row: [Record(row, GAP, receive_ns=5)], st.one_of(ROWS, st.just(ROW_NONE))),
+    st.builds(
+        lambda row, at, price, size: [Record(row, REPAIR, 0, 131, at, 3, 4, price, size)],
+        ROWS, st.integers(-5, 120), PRICE, SIZE,
+    ),
     st.builds(lambda *given: [status(*given)], SESSIONS, STATUSES, st.one_of(ROWS, st.just(ROW_NONE))),
 )  # fmt: skip
 
@@ -510,8 +515,9 @@ def undo_images(rig: Rig) -> tuple[int, dict[str, bytes]]:
     """Return the row that the undo area is of, and its images by column."""
     base = AT_UNDO + rig.worker * UNDO_BYTES
     _, row, mask = struct.unpack_from("<QQQ", rig.snapshot, base)
-    columns = enumerate(name for name, _ in rig.reader.columns)
-    return row, {name: rig.snapshot[base + 24 + 8 * n : base + 32 + 8 * n] for n, name in columns if mask >> n & 1}
+    # The first column, the version, has no bit.
+    columns = list(enumerate(name for name, _ in rig.reader.columns))[1:]
+    return row, {name: rig.snapshot[base + 24 + 8 * n : base + 32 + 8 * n] for n, name in columns if mask >> n - 1 & 1}
 
 
 WHOLE_UNITS = {
@@ -523,6 +529,7 @@ WHOLE_UNITS = {
         1, *((float(n), n + 1.0, n + 2.0, n + 3.0) for n in range(1, 11)), sequence=9, exchange_ns=8, receive_ns=7
     ),
     "gap": [Record(1, GAP)],
+    "repair": [Record(1, REPAIR, 0, 131, 9, 8, 7, 6.0, 5.0)],
     "halt": [status(None, HALTED, 1)],
     "no group": [Record(1, LEVEL)],
     "feed": [Record(ROW_NONE, GAP, receive_ns=5)],

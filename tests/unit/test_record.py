@@ -35,7 +35,7 @@ def test_the_dtype_is_made_once() -> None:
 def test_the_numbers_of_the_vocabulary_do_not_change() -> None:
     assert [(kind.name, int(kind)) for kind in record.Kind] == [
         ("PAD", 0), ("TRADE", 1), ("QUOTE", 2), ("TICKER", 3), ("LEVEL", 4), ("BAR", 5), ("STATUS", 6), ("GAP", 7),
-        ("TRADES", 8),
+        ("TRADES", 8), ("REPAIR", 9),
     ]  # fmt: skip
     assert [int(flag) for flag in record.Flag] == [1, 2, 4, 8, 16, 32, 64, 128]
     assert [int(side) for side in record.Side] == [0, 1, 2]

@@ -48,6 +48,7 @@ from openbell.core.layout cimport (
     KIND_GAP,
     KIND_LEVEL,
     KIND_QUOTE,
+    KIND_REPAIR,
     KIND_STATUS,
     KIND_TICKER,
     KIND_TRADE,
@@ -75,6 +76,7 @@ from openbell.core.snapshot cimport (
     QUOTE_EXCHANGE_NS,
     QUOTE_SEQUENCE,
     RECEIVE_NS,
+    REPAIRED,
     SESSION,
     SIZE,
     STATUS,
@@ -88,6 +90,7 @@ from openbell.core.snapshot cimport (
     SnapshotWords,
     Undo,
     column,
+    mask_bit,
     snapshot_words,
     undo_area,
 )
@@ -138,6 +141,8 @@ cdef int[2] JOIN_COLUMNS
 JOIN_COLUMNS[:] = [SESSION, STATUS]
 cdef int[3] ROW_COLUMNS
 ROW_COLUMNS[:] = [GAPS, STATUS, EXTRA]
+cdef int[6] REPAIR_COLUMNS
+REPAIR_COLUMNS[:] = [LAST, SIZE, TRADE_EXCHANGE_NS, TRADE_SEQUENCE, REPAIRED, EXTRA]
 cdef int[10] ROLL_COLUMNS
 ROLL_COLUMNS[:] = [PREV_CLOSE, SIZE, OPEN, HIGH, LOW, VOLUME, TURNOVER, TRADES, SESSION, STATUS]
 
@@ -290,8 +295,8 @@ cdef class Applier:
             store_relaxed(&self.columns[VERSION][row], version)
         crash_point(10)
         fence_release()  # SYNC POINT: row-odd
-        for c in range(self.column_count):
-            if self.undo.mask >> c & 1:
+        for c in range(1, self.column_count):
+            if self.undo.mask & mask_bit(c):
                 store_relaxed(&self.columns[c][row], self.undo.image[c])
                 crash_point(11)
         store_release(&self.columns[VERSION][row], version + 1)  # SYNC POINT: row-even
@@ -481,6 +486,9 @@ cdef class Applier:
         elif kind == KIND_TICKER:
             version = self._begin(ring, position, row, TICKER_COLUMNS, 10)
             self._ticker(record, row)
+        elif kind == KIND_REPAIR:
+            version = self._begin(ring, position, row, REPAIR_COLUMNS, 6)
+            self._repair(record, row)
         elif kind == KIND_GAP or kind == KIND_STATUS:
             version = self._begin(ring, position, row, ROW_COLUMNS, 3)
             self._add(EXTRA, row, 1)
@@ -533,7 +541,7 @@ cdef class Applier:
         """Begin to change columns `touched` of `row` for the record at `position`; return the row's odd version."""
         cdef Undo *undo = self.undo
         cdef uint64_t version
-        cdef uint64_t mask = 1ULL << UPDATED
+        cdef uint64_t mask = mask_bit(UPDATED)
         cdef int i
         # 1. Images. A reader may be taking the last record's images at this moment: the even version that ended its
         # window must be seen before they change, and a release store alone does not hold back what comes after it.
@@ -542,7 +550,7 @@ cdef class Applier:
         crash_point(1)
         for i in range(count):
             store_relaxed(&undo.image[touched[i]], self.columns[touched[i]][row])
-            mask |= 1ULL << touched[i]
+            mask |= mask_bit(touched[i])
             crash_point(2)
         store_relaxed(&undo.row, row)
         crash_point(3)
@@ -694,6 +702,18 @@ cdef class Applier:
         self._set_int(TRADE_EXCHANGE_NS, row, record.exchange_ns)
         self._set_int(TRADE_SEQUENCE, row, record.sequence)
         self._set_int(RECEIVE_NS, row, record.receive_ns)
+
+    cdef void _repair(self, const Record *record, uint64_t row) noexcept nogil:
+        """The vendor's latest trade, asked for: it is no event, and nothing says what came before it. So it is in no
+        sum, and what the row has from the feed stays, unless this is newer."""
+        self._add(EXTRA, row, 1)
+        if record.exchange_ns <= (<int64_t *>self.columns[TRADE_EXCHANGE_NS])[row]:
+            return
+        self._set(LAST, row, record.value[0].f)
+        self._set(SIZE, row, record.value[1].f if record.flags & HAS_B else 0.0)
+        self._set_int(TRADE_EXCHANGE_NS, row, record.exchange_ns)
+        self._set_int(TRADE_SEQUENCE, row, record.sequence)
+        self._set_int(REPAIRED, row, record.receive_ns)
 
     cdef void _book(self, int ring, uint64_t position, uint64_t n, uint64_t row) noexcept nogil:
         """A whole book: what it does not hold, is not there."""

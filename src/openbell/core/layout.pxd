@@ -45,6 +45,7 @@ cdef enum:
     KIND_STATUS = 6
     KIND_GAP = 7
     KIND_TRADES = 8
+    KIND_REPAIR = 9
     HAS_A = 1
     HAS_B = 2
     HAS_C = 4
@@ -53,6 +54,7 @@ cdef enum:
     LAST_OF_GROUP = 32
     # More records than any group has.
     GROUP_MAX = 16
+    REPAIRED_FLAG = 128
     GAP_LAP = 3
 
 cdef enum:

@@ -1,11 +1,12 @@
 # cython: language_level=3
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from picows.picows cimport WSFrame, WSListener, WSTransport
 
 from openbell.core.layout cimport Record
 from openbell.core.conflate cimport Conflator
+from openbell.core.overlap cimport Overlap
 from openbell.core.plan cimport CompiledRoute, Plan
 from openbell.core.ring cimport RingWriter
 from openbell.core.symbols cimport Key, Slot, SymbolTable
@@ -31,6 +32,7 @@ cdef class FrameListener(WSListener):
     cdef object _on_connected
     cdef object _on_disconnected
     cdef object _on_pressure
+    cdef object _on_pong
     cdef object _bad_input
     cdef bint open_symbols
     cdef Py_ssize_t max_message_bytes
@@ -39,6 +41,8 @@ cdef class FrameListener(WSListener):
     cdef int frames_this_read
     cdef bint in_read
     cdef uint64_t frames_before
+    cdef uint64_t messages_here
+    cdef int64_t read_ns
     cdef uint64_t records_here
     cdef uint64_t records_at_read
     cdef int64_t receive_ns
@@ -63,12 +67,20 @@ cdef class FrameListener(WSListener):
     cdef list _held
     cdef Py_ssize_t held[RINGS_MAX]
     cdef int64_t side_lost
+    # What this connection does while another one is there for the same events: NULL, or an `Overlap`.
+    cdef Overlap overlap
+    cdef bint noting
+    cdef bint parking
+    cdef list _parked
+    cdef readonly Py_ssize_t parked_bytes
     cdef int close_code
     cdef str close_reason
 
     cdef _unusual(self, WSTransport transport, WSFrame frame)
     cdef void _stamp(self) noexcept nogil
     cdef int _message(self, const char *data, Py_ssize_t size) except -1
+    cdef int _routed(self, const CompiledRoute *route, const char *data, Py_ssize_t size) except -1
+    cdef bint _came_twice(self, const CompiledRoute *route, uint32_t row, int64_t sequence) noexcept nogil
     cdef PyObject *_decode(self, const CompiledRoute *route, const char *data, Py_ssize_t size) noexcept
     cdef int _event(self, const CompiledRoute *route, PyObject *event) except -2
     cdef int _block(self, const CompiledRoute *route, PyObject *events, Py_ssize_t first, Py_ssize_t n) except -2

@@ -20,17 +20,24 @@ from openbell.core.layout cimport (
     FIRST_OF_GROUP,
     HAS_A,
     HAS_B,
+    HAS_C,
+    HAS_D,
     KIND_GAP,
     KIND_LEVEL,
+    KIND_REPAIR,
     KIND_STATUS,
     LAST_OF_GROUP,
+    REPAIRED_FLAG,
     ROW_NONE,
     Record,
 )
+from openbell.core.overlap cimport Overlap
 from openbell.core.plan cimport CompiledRoute, Plan, MARKER_WINDOW
 from openbell.core.reasons cimport (
     CONFLATED,
     DROPPED,
+    IGNORED_LATE,
+    IGNORED_TWICE,
     PUBLISHED,
     SIDE_QUEUE_FULL,
     SYMBOL_NOT_ASCII,
@@ -41,7 +48,7 @@ from openbell.core.reasons cimport (
 )
 from openbell.core.ring cimport RingWriter
 from openbell.core.snapshot cimport LEVELS_MAX
-from openbell.core.symbols cimport Key, Slot, SymbolTable, make_key
+from openbell.core.symbols cimport KEY_MAX, Key, Slot, SymbolTable, make_key
 
 import msgspec
 
@@ -129,6 +136,8 @@ cdef class FrameListener(WSListener):
     on_pressure : callable
         Called when a ring is full and something begins to wait for room: call `drain` until it returns 0, and if
         `holds_reading`, pause reading for that long.
+    on_pong : callable, optional
+        Called for each PONG frame.
     open_symbols : bool
         Give a symbol that was not asked for a row, instead of counting and dropping it.
     max_message_bytes : int
@@ -146,7 +155,7 @@ cdef class FrameListener(WSListener):
     """
 
     def __init__(self, plan, SymbolTable symbols not None, list rings not None, counters, clock_offset, *, fallback,
-                 on_connected, on_disconnected, on_pressure, bint open_symbols=False, max_message_bytes=8 << 20,
+                 on_connected, on_disconnected, on_pressure, on_pong=None, bint open_symbols=False, max_message_bytes=8 << 20,
                  int publish_every=256, side_queue_records=1 << 20, overflow="block", int book_levels=0):
         cdef Borrowed counter_block = borrow_writable(counters, COUNTER_BYTES)
         cdef Borrowed offset_word = borrow(clock_offset, 8)
@@ -182,12 +191,14 @@ cdef class FrameListener(WSListener):
         self._on_connected = on_connected
         self._on_disconnected = on_disconnected
         self._on_pressure = on_pressure
+        self._on_pong = on_pong
         self._bad_input = _BAD_INPUT
         self.open_symbols = open_symbols
         self.max_message_bytes = max_message_bytes
         self.publish_every = publish_every
         self.side_max = side_queue_records
         self._fragments = bytearray()
+        self._parked = []
         self.close_code = 1006
         self.close_reason = ""
         self._stamp()
@@ -211,6 +222,7 @@ cdef class FrameListener(WSListener):
             self.frames_this_read = 0
             self.records_at_read = self.counters[C_RECORDS]
             self._stamp()
+            self.read_ns = self.receive_ns - <int64_t>load_relaxed(self.clock_offset)
         self.frames_this_read += 1
         self.counters[C_FRAMES] += 1
         self.counters[C_BYTES] += <uint64_t>frame.payload_size
@@ -238,6 +250,8 @@ cdef class FrameListener(WSListener):
             return
         if frame.msg_type not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             self.counters[C_CONTROL] += 1
+            if frame.msg_type == WSMsgType.PONG and self._on_pong is not None:
+                self._on_pong()
             return
         if frame.msg_type != WSMsgType.CONTINUATION:
             self._fragments = bytearray()
@@ -248,6 +262,7 @@ cdef class FrameListener(WSListener):
                 self._fragments = bytearray()
                 self._count(TOO_LARGE, 1)
                 self.counters[C_EVENTS] += 1
+                self.messages_here += 1
             else:
                 self._fragments += frame.get_payload_as_bytes()
         if frame.fin:
@@ -265,16 +280,25 @@ cdef class FrameListener(WSListener):
     cdef int _message(self, const char *data, Py_ssize_t size) except -1:
         """Decode one message and publish its events."""
         cdef CompiledRoute *route = self.plan.match(data, size)
-        cdef PyObject *frame
-        cdef PyObject *events
-        cdef object owner
-        cdef Py_ssize_t i, n
+        self.messages_here += 1
         if route is NULL:
             return self._other(data, size, WHY_NO_ROUTE)
         if route.ignore >= 0:
             self.counters[C_EVENTS] += 1
             self._count(route.ignore, 1)
             return 0
+        if self.parking:
+            self._parked.append((self.receive_ns, PyBytes_FromStringAndSize(data, size)))
+            self.parked_bytes += size
+            return 0
+        return self._routed(route, data, size)
+
+    cdef int _routed(self, const CompiledRoute *route, const char *data, Py_ssize_t size) except -1:
+        """Decode a message that `route` claims, and publish its events."""
+        cdef PyObject *frame
+        cdef PyObject *events
+        cdef object owner
+        cdef Py_ssize_t i, n
         frame = self._decode(route, data, size)
         if frame is NULL:
             if not PyErr_ExceptionMatches(<PyObject *>self._bad_input):
@@ -346,8 +370,12 @@ cdef class FrameListener(WSListener):
             slot = self.symbols.find(&key)
             if slot is NULL:
                 reason = self._not_asked(&key, refused, &slot)
+            elif refused == PUBLISHED and slot.muted:
+                reason = IGNORED_LATE
             else:
                 reason = refused
+            if reason == PUBLISHED and self.overlap is not None and self._came_twice(route, slot.row, record.sequence):
+                reason = IGNORED_TWICE
             if reason == PUBLISHED:
                 place = self._slot(slot.shard)
                 if place is NULL:
@@ -374,6 +402,10 @@ cdef class FrameListener(WSListener):
             slot = self.symbols.find(key)
             if slot is NULL:
                 reason = self._not_asked(key, self.plan.convert(route, event, &tried), &slot)
+            elif slot.muted:
+                reason = self.plan.convert(route, event, &tried)
+                if reason == PUBLISHED:
+                    reason = IGNORED_LATE
         if reason == PUBLISHED:
             record = self._slot(slot.shard)
             if record is NULL:
@@ -384,6 +416,9 @@ cdef class FrameListener(WSListener):
                     reason = self._no_room()
             else:
                 reason = self.plan.convert(route, event, record)
+                if reason == PUBLISHED and self.overlap is not None:
+                    if self._came_twice(route, slot.row, record.sequence):
+                        reason = IGNORED_TWICE
                 if reason == PUBLISHED:
                     record.row = slot.row
                     record.receive_ns = self.receive_ns
@@ -401,6 +436,11 @@ cdef class FrameListener(WSListener):
         cdef int reason = self.plan.convert_book(route, event, records, self.levels, &n)
         if slot is NULL:
             reason = self._not_asked(key, reason, &slot)
+        elif reason == PUBLISHED and slot.muted:
+            reason = IGNORED_LATE
+        if reason == PUBLISHED and self.overlap is not None:
+            if self._came_twice(route, slot.row, records[0].sequence):
+                reason = IGNORED_TWICE
         if reason == PUBLISHED:
             for i in range(n):
                 records[i].row = slot.row
@@ -411,6 +451,13 @@ cdef class FrameListener(WSListener):
             self.dropped[slot.shard] += self.overflow == DROP
             reason = self._no_room()
         return self._refuse(reason)
+
+    cdef bint _came_twice(self, const CompiledRoute *route, uint32_t row, int64_t sequence) noexcept nogil:
+        """While two connections are there for the same events: note this one, or say that the other had it already."""
+        if self.noting:
+            self.overlap.note(route.kind, row, sequence)
+            return False
+        return self.overlap.has(route.kind, row, sequence)
 
     cdef inline int _no_room(self) noexcept:
         return DROPPED if self.overflow == DROP else SIDE_QUEUE_FULL
@@ -739,7 +786,7 @@ cdef class FrameListener(WSListener):
         i = self.side_first
         while i < self.side_end:
             # A GAP record is no event: it was never counted as published.
-            lost += self.side[i].record.kind != KIND_GAP and self.side[i].record.kind != KIND_STATUS
+            lost += self.side[i].record.kind not in (KIND_GAP, KIND_STATUS, KIND_REPAIR)
             i += self._waiting_group(i)
         if self.conflator is not None:
             lost += <uint64_t>self.conflator.clear()
@@ -770,6 +817,9 @@ cdef class FrameListener(WSListener):
             raise ValueError(f"entry {route_index} of the plan is no route")
         if Py_TYPE_OF(<PyObject *>event) is not self.plan.routes[route_index].event_type:
             raise TypeError(f"route {route_index} takes another type than {type(event).__name__}")
+        if self.parking:
+            self._parked.append((self.receive_ns, route_index, event))
+            return PUBLISHED
         return self._event(&self.plan.routes[route_index], <PyObject *>event)
 
     def count(self, int reason, int n=1) -> None:
@@ -783,7 +833,108 @@ cdef class FrameListener(WSListener):
         """Count a message that is about the connection, not the market."""
         self.counters[C_CONTROL] += 1
 
-    def publish_gap(self, int reason, int64_t count, symbols=None) -> None:
+    # ---- two connections for the same events ----
+
+    def note(self, Overlap overlap not None) -> None:
+        """Remember in `overlap` what is published from now on: another connection is about to replace this one."""
+        self.overlap = overlap
+        self.noting = True
+
+    def park(self) -> None:
+        """Keep market data unread until `release`: the connection that this one replaces is not at its end yet.
+
+        Messages about the connection are read as ever. What is kept takes memory: look at `parked_bytes`.
+        """
+        self.parking = True
+
+    def release(self, Overlap overlap) -> int:
+        """Publish what was kept, but for what `overlap` says was published already; park no more.
+
+        Parameters
+        ----------
+        overlap : Overlap or None
+            What the other connection noted, which has come to its end; None: it noted nothing.
+
+        Returns
+        -------
+        int
+            Messages that were kept.
+        """
+        cdef uint64_t before = self.counters[C_RECORDS]
+        cdef CompiledRoute *route
+        cdef bytes payload
+        parked, self._parked = self._parked, []
+        self.parking = False
+        self.parked_bytes = 0
+        self.overlap = overlap
+        self.noting = False
+        for entry in parked:
+            self.receive_ns = entry[0]
+            if len(entry) == 2:
+                payload = entry[1]
+                route = self.plan.match(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+                self._routed(route, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+            else:
+                self._event(&self.plan.routes[<int>entry[1]], <PyObject *>entry[2])
+        self.overlap = None
+        if not self.in_read:
+            self.records_here += self.counters[C_RECORDS] - before
+        self._publish()
+        return len(parked)
+
+    # ---- what is no event ----
+
+    def publish_repair(self, bytes key not None, double price, double size, int64_t exchange_ns,
+                       int64_t sequence=0) -> bool:
+        """Tell the vendor's latest trade of a symbol, which was asked for after a gap.
+
+        It is applied only where it is newer than what the row has, and to no sum.
+
+        Parameters
+        ----------
+        key : bytes
+            The symbol, prefix included.
+        price, size : float
+            Finite and positive; a size may be 0.
+        exchange_ns : int
+            When it traded, ns since the epoch.
+        sequence : int
+            The vendor's number of it; 0: none.
+
+        Returns
+        -------
+        bool
+            Whether the symbol has a row.
+
+        Raises
+        ------
+        ValueError
+            A value that no trade has.
+        """
+        cdef Record record
+        cdef Key made
+        cdef const Slot *slot
+        if not 0 < price < 1e308 or not 0 <= size < 1e308 or exchange_ns <= 0:
+            raise ValueError("a repair needs a positive price, a size, and a time")
+        make_key(&made, <const char *>key, min(len(key), <Py_ssize_t>KEY_MAX))
+        slot = self.symbols.find(&made)
+        if slot is NULL or len(key) > KEY_MAX:
+            return False
+        self._stamp()
+        memset(&record, 0, sizeof(Record))
+        record.row = slot.row
+        record.kind = KIND_REPAIR
+        record.flags = HAS_A | HAS_B | REPAIRED_FLAG
+        record.exchange_ns = exchange_ns
+        record.receive_ns = self.receive_ns
+        record.sequence = sequence
+        record.value[0].f = price
+        record.value[1].f = size
+        self._tell(slot.shard, &record)
+        self._publish()
+        return True
+
+    def publish_gap(self, int reason, int64_t count, symbols=None, int64_t first_ns=0, int64_t last_ns=0) -> None:
         """Tell every consumer that something is missing: one GAP record in each ring.
 
         Parameters
@@ -795,6 +946,8 @@ cdef class FrameListener(WSListener):
         symbols : iterable of bytes, optional
             The keys that it concerns, of which each gets a GAP record of its own; those without a row are passed over.
             Without it, it concerns all.
+        first_ns, last_ns : int
+            From when to when something may be missing, ns since the epoch; 0: unknown, or not over yet.
         """
         cdef Record record
         cdef Key key
@@ -802,6 +955,9 @@ cdef class FrameListener(WSListener):
         cdef int i
         self._stamp()
         self._gap(&record, reason, count)
+        record.value[2].i = first_ns
+        record.value[3].i = last_ns
+        record.flags |= (HAS_C if first_ns else 0) | (HAS_D if last_ns else 0)
         if symbols is not None:
             for name in symbols:
                 make_key(&key, <const char *>name, len(name))
@@ -895,6 +1051,16 @@ cdef class FrameListener(WSListener):
     def frames(self) -> int:
         """Frames that came to this listener."""
         return self.frames_before + <uint64_t>self.frames_this_read
+
+    @property
+    def messages(self) -> int:
+        """Whole messages that came to this listener, about the market or the connection; one that is too large counts."""
+        return self.messages_here
+
+    @property
+    def last_read_ns(self) -> int:
+        """When the last socket read that brought a frame returned, CLOCK_MONOTONIC in ns; 0: never."""
+        return self.read_ns
 
     @property
     def records_published(self) -> int:

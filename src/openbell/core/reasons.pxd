@@ -33,3 +33,5 @@ cdef enum:
     SYMBOL_WRONG_TYPE = 30
     DROPPED = 31
     CONFLATED = 32
+    IGNORED_LATE = 52
+    IGNORED_TWICE = 53

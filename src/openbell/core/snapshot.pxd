@@ -26,6 +26,7 @@ cdef enum:
     UPDATED
     SESSION
     GAPS
+    REPAIRED
     STATUS
     # Records applied to the row that were no event of their own: the further ones of a group, gaps, halts.
     EXTRA
@@ -34,8 +35,7 @@ cdef enum:
 
 cdef enum:
     LEVELS_MAX = 10
-    # One bit a column in an undo mask.
-    COLUMNS_MAX = 64
+    COLUMNS_MAX = 65
     SNAPSHOT_HEADER = 256
     UNDO_BYTES = 640
 
@@ -62,6 +62,10 @@ ctypedef struct Undo:
     uint64_t row
     uint64_t mask
     uint64_t image[COLUMNS_MAX]
+
+cdef inline uint64_t mask_bit(int index) noexcept nogil:
+    """The bit of a column in an undo mask. VERSION has none: it is never put back."""
+    return 1ULL << (index - 1)
 
 cdef SnapshotWords *snapshot_words(Borrowed lent) except NULL
 

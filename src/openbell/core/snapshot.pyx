@@ -43,6 +43,7 @@ COLUMNS = (
     ("updated", "i8"),
     ("session", "i8"),
     ("gaps", "i8"),
+    ("repaired", "i8"),
     ("status", "i8"),
     ("extra", "i8"),
 )
@@ -134,8 +135,8 @@ cdef bint _undo_row(const SnapshotWords *words, Py_ssize_t row, uint64_t version
         if word & DISARMED or load_relaxed(&undo.row) != <uint64_t>row:
             continue
         mask = load_relaxed(&undo.mask)
-        for c in range(<int>words.columns):
-            if mask >> c & 1:
+        for c in range(1, <int>words.columns):
+            if mask & mask_bit(c):
                 out[c * step] = load_relaxed(&undo.image[c])
             else:
                 out[c * step] = load_relaxed(&column(words, c)[row])

@@ -16,7 +16,9 @@ ctypedef struct Slot:
     uint32_t row
     uint8_t length
     uint8_t shard
-    uint8_t reserved[2]
+    # Not 0: its events are late, nobody asks for them any more.
+    uint8_t muted
+    uint8_t reserved
     uint64_t word[4]
     uint64_t pad[2]
 

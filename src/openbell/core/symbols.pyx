@@ -241,6 +241,39 @@ cdef class SymbolTable:
     def __len__(self):
         return self.count
 
+    def mute(self, key: bytes) -> bool:
+        """Say that nobody asks for `key` any more: what still comes of it is late. Return whether it has a row."""
+        return self._set_muted(key, 1)
+
+    def unmute(self, key: bytes) -> bool:
+        """Say that `key` is asked for again. Return whether it has a row."""
+        return self._set_muted(key, 0)
+
+    def muted(self, key: bytes) -> bool:
+        """Return whether nobody asks for `key` any more."""
+        cdef Key made
+        cdef const Slot *slot
+        if not 1 <= len(key) <= KEY_MAX:
+            return False
+        make_key(&made, <const char *>key, len(key))
+        slot = self.find(&made)
+        return slot is not NULL and slot.muted != 0
+
+    def _set_muted(self, key, uint8_t muted):
+        cdef Key made
+        cdef Slot *slot
+        if self._lock_path is None:
+            raise ValueError("this symbol table was opened for look-ups only")
+        if not 1 <= len(key) <= KEY_MAX:
+            return False
+        make_key(&made, <const char *>key, len(key))
+        slot = <Slot *>self.find(&made)
+        if slot is NULL:
+            return False
+        # One byte, written by the receiver of the symbol alone, which is also the one that looks at it.
+        slot.muted = muted
+        return True
+
     def insert(self, key: bytes) -> int:
         """Return the row of `key`, giving it one if it has none.
 

@@ -69,6 +69,10 @@ class Columns(ABC):
     updated: Column[np.int64] = Column("Ring position + 1 of the last record applied to the row; 0: none yet.")
     session: Column[np.int64] = Column("The row's trading session as yyyymmdd; 0 for a feed without a calendar.")
     gaps: Column[np.int64] = Column("How often the row's events were interrupted: something may be missing from it.")
+    repaired: Column[np.int64] = Column(
+        "When `last` was last replaced, after a gap, by the vendor's latest trade, asked for; ns since the epoch, 0: "
+        "never. Such a trade is in no sum."
+    )
 
     @abstractmethod
     def column(self, name: str) -> NDArray[Any]:

@@ -45,6 +45,8 @@ class Row(NamedTuple):
     session: int
     gaps: int
     """Interruptions of this symbol's events, those of its whole connection included."""
+    repaired: int
+    """When `last` was last replaced by the vendor's latest trade, asked for after a gap; 0: never."""
     status: int
     book: tuple[Level, ...] = ()
     """The order book, best level first: as many levels as the feed keeps (``book_levels``)."""

@@ -1,7 +1,7 @@
 """What the words in shared memory say of records after whoever wrote them is gone.
 
-Rings hold market data and bookkeeping (PAD, GAP and STATUS records, and the further records of a group, which is one
-event); only the former is what anybody misses.
+Rings hold market data and bookkeeping (PAD, GAP, STATUS and REPAIR records, and the further records of a group, which
+is one event); only the former is what anybody misses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from openbell.record import Kind as RecordKind
 if TYPE_CHECKING:
     from openbell.memory.generation import Generation
 
-_BOOKKEEPING = (RecordKind.PAD, RecordKind.GAP, RecordKind.STATUS)
+_BOOKKEEPING = (RecordKind.PAD, RecordKind.GAP, RecordKind.STATUS, RecordKind.REPAIR)
 _GROUPS = (RecordKind.LEVEL, RecordKind.TRADES)
 _KIND_AT, _FLAGS_AT = 4, 6
 _TRADES = [name for name, _ in snapshot.COLUMNS].index("trades")

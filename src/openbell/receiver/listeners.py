@@ -14,6 +14,7 @@ from openbell.receiver.fallback import EventSink
 from openbell.vendors.plan import Ignore, Route
 
 if TYPE_CHECKING:
+    from openbell.core.overlap import Overlap
     from openbell.core.ring import RingWriter
     from openbell.core.symbols import SymbolTable
 
@@ -42,11 +43,41 @@ class Listener(EventSink, Protocol):
     def holds_reading(self) -> bool:
         """Whether reading is to pause while something waits for room in a ring."""
 
-    def publish_gap(self, reason: int, count: int, symbols: Iterable[bytes] | None = None) -> None:
+    @property
+    def messages(self) -> int:
+        """Whole messages that came to this listener, acknowledgements included."""
+
+    @property
+    def last_read_ns(self) -> int:
+        """When the last socket read that brought a frame returned, CLOCK_MONOTONIC in ns; 0: never."""
+
+    @property
+    def parked_bytes(self) -> int:
+        """Bytes of the messages that are kept unread, see `park`."""
+
+    def note(self, overlap: Overlap) -> None:
+        """Remember in `overlap` what is published from now on: another connection is about to replace this one."""
+
+    def park(self) -> None:
+        """Keep market data unread until `release`."""
+
+    def release(self, overlap: Overlap | None) -> int:
+        """Publish what was kept, but for what `overlap` says was published already; return how much was kept."""
+
+    def publish_repair(self, key: bytes, price: float, size: float, exchange_ns: int, sequence: int = 0) -> bool:
+        """Tell the latest trade of a symbol, asked for after a gap; return whether the symbol has a row."""
+
+    def publish_gap(
+        self, reason: int, count: int, symbols: Iterable[bytes] | None = None, first_ns: int = 0, last_ns: int = 0
+    ) -> None:
         """Put one GAP record into every ring; and one for each of the `symbols` that it concerns, if not all."""
 
     def publish_status(self, session: int, status: int) -> None:
         """Put one STATUS record into every ring."""
+
+
+def _nothing(*_: object) -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +94,7 @@ class Hooks:
     max_message_bytes: int
     overflow: Overflow = "block"
     book_levels: int = 0
-
-
-def _nothing(*_: object) -> None:
-    """Do nothing."""
+    on_pong: Callable[[], None] = _nothing
 
 
 # A plan has an entry at least; this one is for frames that never come.
@@ -110,6 +138,7 @@ def compiled_listeners(
             on_connected=hooks.on_connected,
             on_disconnected=hooks.on_disconnected,
             on_pressure=hooks.on_pressure,
+            on_pong=hooks.on_pong,
             open_symbols=hooks.open_symbols,
             max_message_bytes=hooks.max_message_bytes,
             publish_every=publish_every,
