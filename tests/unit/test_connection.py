@@ -33,6 +33,7 @@ from picows import (
 
 from openbell.config import Source
 from openbell.config.subscribing import Subscribing
+from openbell.core.overlap import Overlap
 from openbell.monitor.control import ConnectionState
 from openbell.reasons import Reason
 from openbell.receiver.backoff import Backoff
@@ -113,7 +114,7 @@ class PyListener(WSListener):
     def __init__(self, hooks: Hooks, block: Receiver, made: list[PyListener]) -> None:
         self.hooks = hooks
         self.block = block
-        self.frames = self.published = 0
+        self.frames = self.published = self.messages = self.last_read_ns = self.parked_bytes = 0
         self.gaps: list[tuple[int, int]] = []
         self.concerned: list[tuple[bytes, ...] | None] = []
         self.counted: list[Reason] = []
@@ -130,6 +131,10 @@ class PyListener(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self.block.frames += 1
         self.frames += 1
+        self.last_read_ns = time.monotonic_ns()
+        self.messages += frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY)
+        if frame.msg_type == WSMsgType.PONG:
+            self.hooks.on_pong()
         if frame.msg_type == WSMsgType.CLOSE:
             self.close = (int(frame.get_close_code().value), frame.get_close_reason() or "")
             transport.send_close(frame.get_close_code())
@@ -175,7 +180,23 @@ class PyListener(WSListener):
         self.abandoned += lost
         return lost
 
-    def publish_gap(self, reason: int, count: int, symbols: Iterable[bytes] | None = None) -> None:
+    def note(self, overlap: Overlap) -> None:
+        self.calls.append("note")
+
+    def park(self) -> None:
+        self.calls.append("park")
+
+    def release(self, overlap: Overlap | None) -> int:
+        self.calls.append("release")
+        return 0
+
+    def publish_repair(self, key: bytes, price: float, size: float, exchange_ns: int, sequence: int = 0) -> bool:
+        self.calls.append(f"repair {key.decode()} {price}")
+        return True
+
+    def publish_gap(
+        self, reason: int, count: int, symbols: Iterable[bytes] | None = None, first_ns: int = 0, last_ns: int = 0
+    ) -> None:
         self.gaps.append((reason, count))
         self.concerned.append(None if symbols is None else tuple(symbols))
 
@@ -753,9 +774,11 @@ def test_what_waits_goes_into_the_rings_before_the_gap_of_a_disconnect(run: Run)
         first = scene.made[0]
         tell = first.publish_gap
 
-        def gap(reason: int, count: int, symbols: Iterable[bytes] | None = None) -> None:
+        def gap(
+            reason: int, count: int, symbols: Iterable[bytes] | None = None, first_ns: int = 0, last_ns: int = 0
+        ) -> None:
             waiting.append(first.waiting)
-            tell(reason, count, symbols)
+            tell(reason, count, symbols, first_ns, last_ns)
 
         first.publish_gap = gap  # type: ignore[method-assign]
         await scene.until(lambda: scene.block.added["connects"] == 2, "a second connection")
