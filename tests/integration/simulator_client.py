@@ -76,15 +76,19 @@ async def running(**options: Any) -> AsyncIterator[Run]:
 class Process:
     """A simulator as a process of its own, driven by its lines and by signals."""
 
-    def __init__(self, *arguments: object, ignore_sigint: bool = False) -> None:
+    def __init__(self, *arguments: object, ignore_sigint: bool = False, commands: str | None = None) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "openbell.simulator", "--start-quiet", "0.05", *map(str, arguments)],
+            stdin=subprocess.DEVNULL if commands is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignore_sigint else None,
         )
         self.pid = self._process.pid
         self._rest = b""
+        if self._process.stdin is not None and commands is not None:
+            with self._process.stdin as stdin:
+                stdin.write(commands.encode())
 
     def event(self, name: str) -> dict[str, Any]:
         """Read lines up to the event asked for."""

@@ -68,6 +68,31 @@ from openbell.cli.output import Output, json_option
 @click.option(
     "--oracle", type=click.Path(dir_okay=False, path_type=Path), help="Write the snapshot a correct handler must hold."
 )
+@click.option(
+    "--fault",
+    multiple=True,
+    metavar="KIND[=VALUE][#CLIENT]@AT[+LENGTH]",
+    help="Something that goes wrong, such as mute@5s+3s; repeatable, see docs/simulator.md.",
+)
+@click.option("--faults", metavar="storm|FILE", help="All kinds of faults in turn, or a schedule (TOML or JSON).")
+@click.option(
+    "--fault-every",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds from one fault of a storm to the next.",
+)
+@click.option(
+    "--fault-clients",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="A fault of a storm happens to one of so many clients.  [1: to all]",
+)
+@click.option("--commands", is_flag=True, help="Take more faults from stdin, a line each, while it runs.")
+@click.option(
+    "--journal", type=click.Path(dir_okay=False, path_type=Path), help="Write what every connection was sent."
+)
 @click.option("--linger", is_flag=True, help="Keep connections open after the end, until Ctrl-C.")
 @json_option
 def simulate(
@@ -94,6 +119,12 @@ def simulate(
     host: str,
     port: int,
     oracle: Path | None,
+    fault: tuple[str, ...],
+    faults: str | None,
+    fault_every: float,
+    fault_clients: int,
+    commands: bool,
+    journal: Path | None,
     linger: bool,
     as_json: bool,
 ) -> int:
@@ -131,6 +162,12 @@ def simulate(
         port=port,
         oracle=oracle,
         linger=linger,
+        fault=fault,
+        faults=faults or "",
+        fault_every_s=fault_every,
+        fault_clients=fault_clients,
+        commands=commands,
+        journal=journal,
     )
     # Until it is ready, nothing but an interrupt ends it without an error.
     cut_short = True
@@ -161,6 +198,11 @@ def _line(event: Mapping[str, object]) -> str | None:
             return "the market is open"
         case "progress":
             return f"{event['seconds']:8.1f} s  sent {event['sent']:,}  clients {event['clients']}"
+        case "fault":
+            ports = event["ports"]
+            return f"fault: {event['fault']}, to {len(ports) if isinstance(ports, list) else 0} clients"
+        case "refused":
+            return f"not done: {event['message']}"
         case "done":
             return f"the market is closed: sent {event['sent']:,} events in {event['seconds']:.1f} s"
     return None

@@ -49,6 +49,12 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--oracle", type=Path)
     parser.add_argument("--symbols-file", type=Path)
     parser.add_argument("--parent", type=int)
+    parser.add_argument("--fault", action="append")
+    parser.add_argument("--faults")
+    parser.add_argument("--fault-every", type=float, dest="fault_every_s")
+    parser.add_argument("--fault-clients", type=int)
+    parser.add_argument("--commands", action="store_true")
+    parser.add_argument("--journal", type=Path)
     return parser
 
 

@@ -48,6 +48,8 @@ class Run:
     ----------
     length : int
         How many of them come before the market's end.
+    first : int
+        The number of its first event within the lane, from 0.
     position : int
         How many are dealt with.
     taken : list of (ndarray of intp, Levels)
@@ -58,6 +60,7 @@ class Run:
 
     events: Events
     length: int
+    first: int = 0
     position: int = 0
     taken: list[tuple[npt.NDArray[np.intp], Levels]] = field(default_factory=list)
     left: list[tuple[int, int, int]] = field(default_factory=list)
@@ -129,6 +132,7 @@ class Ahead:
         self._audience: list[tuple[Client, int]] = []
         self._horizon_ns = -1
         self._ended = False
+        self._counts = [0] * len(venue.lanes)
 
     @property
     def encoded(self) -> tuple[int, int]:
@@ -212,7 +216,7 @@ class Ahead:
     def _make(self) -> None:
         runs = []
         begin_ns = last_ns = -1
-        for events in self._venue.next_block():
+        for lane, events in enumerate(self._venue.next_block()):
             count = length = len(events)
             if count:
                 first, last_of_run = int(events.intended_ns[0]), int(events.intended_ns[-1])
@@ -221,7 +225,8 @@ class Ahead:
                 if self._end_ns is not None and last_of_run >= self._end_ns:
                     length = int(np.searchsorted(events.intended_ns, self._end_ns))
                     self._ended = True
-            runs.append(Run(events, length))
+            runs.append(Run(events, length, self._counts[lane]))
+            self._counts[lane] += count
         distinct = {id(run.events): len(run.events) for run in runs}
         block = Block(tuple(runs), begin_ns, last_ns, sum(distinct.values()))
         self._horizon_ns = last_ns

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import parse_qs, urlsplit
@@ -170,6 +170,11 @@ class AllTickClient(Client):
             self.reply(_encode(_Answer(200, "ok", request.cmd_id + 1, request.seq_id, request.trace, {})))
         else:
             self.reply(error("request header param invalid"))
+
+    def keep_first(self, part: float, known: Collection[str]) -> None:
+        """See `Client.keep_first`."""
+        super().keep_first(part, known)
+        self.depths = {code: depth for code, depth in self.depths.items() if BOOK + code in self.keys}
 
     def _in_time(self) -> bool:
         """Refuse a request that comes too soon; only one that was in time starts the clock anew."""

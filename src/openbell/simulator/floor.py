@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import socket
+import struct
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -17,6 +20,25 @@ nobody, or it would measure the client's pace instead of setting one."""
 _MAX_REQUEST_BYTES = 10 * 1024 * 1024
 
 
+class Way(Protocol):
+    """What everything to and from a client passes where things are to go wrong; see `openbell.simulator.faults`."""
+
+    def reply(self, message: bytes) -> None:
+        """Send an answer."""
+
+    def request(self, payload: bytes) -> None:
+        """Let a request be answered."""
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a PING."""
+
+    def flush(self) -> None:
+        """Send what is held back."""
+
+    def close(self) -> None:
+        """Take note of the connection's end."""
+
+
 class Client(WSListener):
     """One connection. A venue's subclass answers its requests.
 
@@ -28,10 +50,13 @@ class Client(WSListener):
         Changes with every change of `keys`.
     last_request : float
         Loop time of the last request, or of the connection.
+    way : Way or None
+        Where things go wrong; None: they do not.
     """
 
     def __init__(self, floor: Floor) -> None:
         self.floor = floor
+        self.way: Way | None = None
         self.keys: set[str] = set()
         self.version = 0
         self.last_request = asyncio.get_running_loop().time()
@@ -46,12 +71,17 @@ class Client(WSListener):
     def reply(self, message: bytes) -> None:
         """Send one message."""
         assert self.transport is not None
-        self.transport.send(WSMsgType.TEXT, message)
+        if self.way is not None:
+            self.way.reply(message)
+        else:
+            self.transport.send(WSMsgType.TEXT, message)
 
-    def hang_up(self) -> None:
-        """Say goodbye (1000) and close the connection, once the client has taken what was written."""
+    def hang_up(self, code: int = 1000) -> None:
+        """Say goodbye and close the connection, once the client has taken what was written."""
         assert self.transport is not None
-        self.transport.send_close(WSCloseCode.OK)
+        if self.way is not None:
+            self.way.flush()
+        self.transport.send_close(WSCloseCode(code))
         self.transport.disconnect()
         # It gets nothing more: however long it takes, nobody waits for it.
         self.floor.check_room()
@@ -60,6 +90,39 @@ class Client(WSListener):
         """Close the connection at once: who has fallen silent may never take what was written."""
         assert self.transport is not None
         self.transport.disconnect(graceful=False)
+
+    def reset(self) -> None:
+        """Reset the connection: what the client has not read yet is lost to it."""
+        self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.cut_off()
+
+    def hold_reading(self, hold: bool = True) -> None:
+        """Read nothing more that the client sends, not even its goodbye; or go on reading."""
+        assert self.transport is not None
+        reading = self.transport.underlying_transport
+        if not reading.is_closing():
+            (reading.pause_reading if hold else reading.resume_reading)()
+
+    def keep_first(self, part: float, known: Collection[str]) -> None:
+        """Forget all but the first part of a subscription, in the order of `known`, and say nothing about it."""
+        keys = [key for key in known if key in self.keys]
+        self.keys = set(keys[: round(part * len(keys))])
+        self.version += 1
+
+    @property
+    def port(self) -> int:
+        """The port that the client comes from."""
+        assert self.transport is not None
+        return int(self.transport.underlying_transport.get_extra_info("peername")[1])
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor."""
+        return int(self._socket().fileno())
+
+    def _socket(self) -> Any:
+        assert self.transport is not None
+        return self.transport.underlying_transport.get_extra_info("socket")
 
     def subscribe(self, keys: Collection[str]) -> None:
         """Replace what the client is subscribed to."""
@@ -107,12 +170,16 @@ class Client(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Enter the floor."""
         self.transport = transport
+        if self.floor.new_way is not None:
+            self.way = self.floor.new_way(self)
         patience = self.floor.patience_bytes
         transport.underlying_transport.set_write_buffer_limits(high=patience, low=patience // 4)
         self.floor.enter(self)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Leave the floor; a subscription does not outlive its connection."""
+        if self.way is not None:
+            self.way.close()
         self.floor.leave(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -121,6 +188,10 @@ class Client(WSListener):
             self.hang_up()
         elif frame.msg_type == WSMsgType.PONG:
             self.on_pong()
+        elif frame.msg_type == WSMsgType.PING:
+            # picows answers by itself where nothing may go wrong.
+            if self.way is not None:
+                self.way.pong(frame.get_payload_as_bytes())
         elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             self._fragments += frame.get_payload_as_bytes()
             if len(self._fragments) > _MAX_REQUEST_BYTES:
@@ -130,7 +201,10 @@ class Client(WSListener):
             elif frame.fin:
                 payload, self._fragments = bytes(self._fragments), bytearray()
                 self.last_request = asyncio.get_running_loop().time()
-                self.on_request(payload)
+                if self.way is not None:
+                    self.way.request(payload)
+                else:
+                    self.on_request(payload)
 
     def pause_writing(self) -> None:
         """Note that the client is too far behind."""
@@ -167,6 +241,8 @@ class Floor:
         Set when the market is to end.
     hurried : bool
         Nobody waits for clients at the end any more.
+    new_way : callable or None
+        Makes the `Way` of a new client; None: nothing goes wrong.
     """
 
     def __init__(self, patience_bytes: int = PATIENCE_BYTES) -> None:
@@ -179,6 +255,7 @@ class Floor:
         self.room.set()
         self.stop = asyncio.Event()
         self.hurried = False
+        self.new_way: Callable[[Client], Way] | None = None
 
     def enter(self, client: Client) -> None:
         """Take in a client."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from openbell.errors import ConfigError, OpenBellError
 from openbell.simulator import pace
+from openbell.simulator.faults.script import DEFAULT_EVERY_S, Fault, choose
 from openbell.simulator.rules import NO_RULES, PUBLISHED, Rules
 from openbell.simulator.trading import DEFAULT_OPEN_MS
 from openbell.simulator.universe import UNIVERSES
@@ -18,6 +20,7 @@ PROFILES = ("steady", "open")
 _MADE_UP = (
     *("universe", "dialect", "profile", "scale", "frame_ticks", "join", "books", "book_levels", "enforce"),
     *("codes_limit", "connections_limit", "request_spacing_s", "connection_spacing_s", "stamp_ns"),
+    *("fault", "faults", "fault_every_s", "fault_clients", "commands", "journal"),
 )
 """What is asked of a made-up market alone."""
 MAX_GROUP = 1_000
@@ -94,6 +97,18 @@ class SimulatorOptions:
         Where to write the lists of symbols and streams, instead of into the ``ready`` line.
     parent : int, optional
         Exit when the parent process is no longer this one.
+    fault : sequence of str
+        What goes wrong, and when: `openbell.simulator.faults.parse_fault`.
+    faults : str
+        ``"storm"`` (all kinds of faults in turn), or a file with a schedule; empty: none.
+    fault_every_s : float
+        Time from one fault of a storm to the next.
+    fault_clients : int
+        A fault of a storm happens to one of so many clients; 1: to all.
+    commands : bool
+        More of that may be asked for while it runs.
+    journal : Path, optional
+        Where to write what every connection was sent.
 
     Raises
     ------
@@ -131,6 +146,12 @@ class SimulatorOptions:
     oracle: Path | None = None
     symbols_file: Path | None = None
     parent: int | None = None
+    fault: Sequence[str] = ()
+    faults: str = ""
+    fault_every_s: float = DEFAULT_EVERY_S
+    fault_clients: int = 1
+    commands: bool = False
+    journal: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -179,15 +200,59 @@ class SimulatorOptions:
             ("port", not 0 <= self.port < 65536, "0 to 65535"),
             ("start_quiet_s", not 0 <= self.start_quiet_s < math.inf, "0 or more"),
             ("heartbeat_timeout_s", not 0 <= self.heartbeat_timeout_s < math.inf, "0 or more"),
+            ("fault_every_s", not 0 < self.fault_every_s < math.inf, "above 0"),
+            ("fault_clients", self.fault_clients < 1, "1 or more"),
             ("flush_timeout_s", not 0 < self.flush_timeout_s < math.inf, "above 0"),
         ):
             if wrong:
                 raise ConfigError(f"simulator: {name} = {getattr(self, name)!r}, but it must be {rule}")
+        if self.faulty:
+            self._refuse_what_cannot_go_wrong()
 
     def _refuse_what_is_made_up(self) -> None:
         for each in fields(self):
             if each.name in _MADE_UP and getattr(self, each.name) != each.default:
                 raise ConfigError(f"{each.name}: a capture is played as it was recorded; leave the option out")
+
+    def _refuse_what_cannot_go_wrong(self) -> None:
+        for name, given, why in (
+            ("frame_ticks", self.frame_ticks != 1, "every message is one event"),
+            ("join", self.join != 1, "every message is one event"),
+            ("stamp_ns", self.stamp_ns, "the market is made once more from its options, and must come out the same"),
+            ("oracle", self.oracle is not None, "it depends on what reached whom; ask for the journal"),
+        ):
+            if given:
+                raise ConfigError(f"{name} goes with no faults: {why}; leave it out")
+        for fault in self.schedule:
+            if not fault.kind.fits(self.dialect):
+                raise ConfigError(
+                    f"fault {fault.kind.name!r}: there is no such thing in the dialect {self.dialect!r}, only in "
+                    f"{', '.join(fault.kind.dialects)}"
+                )
+
+    @property
+    def faulty(self) -> bool:
+        """Whether something goes wrong, or may: every connection's messages are journalled then."""
+        return bool(self.fault or self.faults) or self.commands or self.journal is not None
+
+    @property
+    def schedule(self) -> tuple[Fault, ...]:
+        """What goes wrong, by the time it begins.
+
+        Raises
+        ------
+        ConfigError
+            A fault, or the file of them, is wrong.
+        """
+        return choose(
+            self.fault,
+            self.faults,
+            self.dialect,
+            self.seconds,
+            self.fault_every_s,
+            self.seed,
+            clients=self.fault_clients,
+        )
 
     @property
     def rules(self) -> Rules:

@@ -15,8 +15,11 @@ import msgspec
 import uvloop
 from picows import WSUpgradeRequest, WSUpgradeResponseWithListener, ws_create_server
 
+from openbell.errors import ConfigError
 from openbell.simulator.alltick import AllTickClient
 from openbell.simulator.coins import CoinVenue
+from openbell.simulator.faults.conductor import Conductor
+from openbell.simulator.faults.market import FaultyMarket
 from openbell.simulator.floor import OPENING_PATIENCE_BYTES, PATIENCE_BYTES, Client, Floor
 from openbell.simulator.market import MadeMarket, Market
 from openbell.simulator.options import SimulatorError, SimulatorOptions
@@ -64,9 +67,14 @@ class Simulator:
             self._market = CaptureMarket(options.capture, options)
         else:
             venue = CoinVenue(options) if options.dialect == "binance" else StockVenue(options)
-            self._market = MadeMarket(venue, options)
+            self._market = (FaultyMarket if options.faulty else MadeMarket)(venue, options)
         opening = options.capture is None and options.profile == "open"
         self._floor = Floor(OPENING_PATIENCE_BYTES if opening else PATIENCE_BYTES)
+        self._conductor: Conductor | None = None
+        if isinstance(self._market, FaultyMarket):
+            self._conductor = Conductor(
+                options, self._market.unit_ns, self._market.streams, self._floor, self._report, self._admit
+            )
         self._leave = asyncio.Event()
         self._playing = False
         self._started_at = 0.0
@@ -95,14 +103,14 @@ class Simulator:
         """
         options = self._options
         try:
-            server = await ws_create_server(self._admit, options.host, options.port, logger_name="openbell.simulator")
+            port, stop_listening = await self._listen()
         except OSError as error:
             raise SimulatorError(
                 f"cannot listen on {options.host}:{options.port}: {error.strerror or error}; choose another port"
             ) from error
         watch = asyncio.create_task(self._watch())
         try:
-            self._announce(server.sockets[0].getsockname()[1])
+            self._announce(port)
             await self._wait_for_subscriptions()
             await self._play()
             if options.linger:
@@ -111,8 +119,30 @@ class Simulator:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
-            server.close()
+            stop_listening()
             await self._floor.close()
+            if self._conductor is not None:
+                self._conductor.close()
+
+    async def command(self, line: str) -> None:
+        """Let something go wrong now, or end it: ``malformed=0.5+2s``, ``end mute``.
+
+        Raises
+        ------
+        ConfigError
+            That is nothing that can be done.
+        """
+        if self._conductor is None:
+            raise ConfigError("this market has no faults; start the simulator with faults, or with commands")
+        await self._conductor.command(line)
+
+    async def _listen(self) -> tuple[int, Callable[[], None]]:
+        """Begin to listen; return the port, and what ends it."""
+        if self._conductor is not None:
+            return await self._conductor.listen(), self._conductor.stop
+        host, port = self._options.host, self._options.port
+        server = await ws_create_server(self._admit, host, port, logger_name="openbell.simulator")
+        return server.sockets[0].getsockname()[1], server.close
 
     def _admit(self, request: WSUpgradeRequest) -> Client | WSUpgradeResponseWithListener | None:
         return self._market.admit(request, self._floor)
@@ -149,6 +179,8 @@ class Simulator:
             await market.prepare(floor)
             started = self._started_at = time.monotonic()
             self._report("started", start_ns=market.start_ns)
+            if self._conductor is not None:
+                self._conductor.market_opens()
             self._playing = True
             await market.play(floor)
             self._playing = False
@@ -160,6 +192,8 @@ class Simulator:
         cpu = time.process_time() - cpu
         if options.oracle is not None:
             write_oracle(options.oracle, market.vendor, oracle)
+        if self._conductor is not None:
+            self._conductor.write_journal()
         self._report(
             "done",
             **dataclasses.asdict(oracle.counts),
@@ -233,9 +267,22 @@ def serve(options: SimulatorOptions, report: Report = print_report) -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
+        if options.commands:
+            loop.create_task(_obey(simulator, report))  # noqa: RUF006 - it lives as long as the loop
         loop.add_signal_handler(signal.SIGTERM, simulator.signalled)
         loop.add_signal_handler(signal.SIGINT, simulator.signalled)
         loop.add_signal_handler(signal.SIGUSR1, simulator.end_market)
         await simulator.run()
 
     uvloop.run(main())
+
+
+async def _obey(simulator: Simulator, report: Report) -> None:
+    """Carry out the lines of stdin."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        try:
+            await simulator.command(line.decode("utf-8", "replace").strip())
+        except ConfigError as error:
+            report({"event": "refused", "message": str(error)})
