@@ -6,35 +6,45 @@ receive buffer is not ours after it. What the plan does not claim, or cannot dec
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memset
 
 from picows.picows cimport WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from openbell.core.atomics cimport crash_point, load_relaxed, monotonic_ns, prefetch_write
+from openbell.core.atomics cimport load_relaxed, monotonic_ns
 from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
-from openbell.core.conflate cimport Conflator
 from openbell.core.layout cimport (
-    FIRST_OF_GROUP,
     HAS_A,
     HAS_B,
     HAS_C,
     HAS_D,
-    KIND_GAP,
     KIND_LEVEL,
     KIND_REPAIR,
     KIND_STATUS,
-    LAST_OF_GROUP,
     REPAIRED_FLAG,
     ROW_NONE,
     Record,
 )
+from openbell.core.outlet cimport (
+    BLOCK,
+    C_BYTES,
+    C_CONTROL,
+    C_EVENTS,
+    C_FRAMES,
+    C_LOST,
+    C_MAX_FRAMES,
+    C_READS,
+    C_RECORDS,
+    C_REASONS,
+    COUNTER_BYTES,
+    DROP,
+    RINGS_MAX,
+    Outlet,
+)
 from openbell.core.overlap cimport Overlap
 from openbell.core.plan cimport CompiledRoute, Plan, MARKER_WINDOW
 from openbell.core.reasons cimport (
-    CONFLATED,
     DROPPED,
     IGNORED_LATE,
     IGNORED_TWICE,
@@ -46,12 +56,12 @@ from openbell.core.reasons cimport (
     TABLE_FULL,
     TOO_LARGE,
 )
-from openbell.core.ring cimport RingWriter
 from openbell.core.snapshot cimport LEVELS_MAX
 from openbell.core.symbols cimport KEY_MAX, Key, Slot, SymbolTable, make_key
 
 import msgspec
 
+from openbell.core.outlet import OVERFLOWS
 from openbell.errors import SymbolTableFull
 
 cdef extern from *:
@@ -73,42 +83,13 @@ cdef extern from "Python.h":
     int PyBUF_READ
 
 cdef enum:
-    # Counter block of a receiver, as words; reasons start at 64.
-    C_FRAMES = 0
-    C_BYTES = 1
-    C_EVENTS = 2
-    C_RECORDS = 3
-    C_PUBLISHES = 4
-    C_READS = 5
-    C_SIDE_PEAK = 7
-    C_PRESSURE = 8
-    C_MAX_FRAMES = 9
-    C_CONTROL = 10
-    C_LOST = 11
-    C_REASONS = 64
-    COUNTER_BYTES = 1024
-    GAP_OVERFLOW = 4
     WHY_NO_ROUTE = 0
     WHY_NOT_DECODED = 1
     WHY_FRAME_DIFFERS = 2
     # Events of a list whose symbols are hashed, and their table lines fetched, before the first is looked up.
     AHEAD = 16
-    # How far ahead of the writer a ring slot is fetched for writing.
-    SLOTS_AHEAD = 8
     # Above this a copy of the payload costs more than a memoryview object.
     COPY_MAX = 1024
-
-cdef enum Overflow:
-    BLOCK = 0
-    CONFLATE = 1
-    DROP = 2
-
-cdef enum Via:
-    VIA_RING = 0
-    VIA_SIDE = 1
-    VIA_CONFLATOR = 2
-
-OVERFLOWS = ("block", "conflate", "drop")
 
 # What a decoder may raise for bad input. Anything else (MemoryError) is not the vendor's doing and is passed on.
 cdef tuple _BAD_INPUT = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
@@ -163,48 +144,27 @@ cdef class FrameListener(WSListener):
             raise ValueError(f"{len(rings)} rings for a symbol table of {symbols.shards} shards")
         self.plan = plan if isinstance(plan, Plan) else Plan(tuple(plan))
         self.symbols = symbols
-        self._rings = [ring for ring in rings if isinstance(ring, RingWriter)]
-        if len(self._rings) != len(rings):
-            raise TypeError("rings must be RingWriters")
-        if not all((<RingWriter>ring).recovered for ring in self._rings):
-            raise ValueError("a ring was not taken over: call recover() of each writer first")
-        self.ring_count = len(rings)
-        for i, ring in enumerate(self._rings):
-            self.rings[i] = <PyObject *>ring
-        if overflow not in OVERFLOWS:
-            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
-        self.overflow = OVERFLOWS.index(overflow)
         if not 0 <= book_levels <= LEVELS_MAX:
             raise ValueError(f"book_levels must be from 0 to {LEVELS_MAX}, not {book_levels}")
         self.levels = max(1, book_levels)
-        for i, ring in enumerate(self._rings):
-            if self.levels > <int>((<RingWriter>ring).capacity // 2):
-                raise ValueError(f"a book of {self.levels} levels does not fit a ring of {(<RingWriter>ring).capacity}")
-            # Not at the first free slot: the GAP record that ends each episode takes one, and would leave none.
-            self.room_to_resume[i] = max(2, (<RingWriter>ring).capacity // 8)
-        self.conflator = Conflator(symbols.rows, self.ring_count, self.levels) if self.overflow == CONFLATE else None
-        self._held = [[] for _ in rings]
+        self.ring_count = len(rings)
+        self.outlet = Outlet(rings, counters, on_pressure, overflow, self.levels, side_queue_records, symbols.rows)
         self._lent = (counter_block, offset_word)
         self.counters = <uint64_t *>counter_block.data
         self.clock_offset = <const uint64_t *>offset_word.data
         self._fallback = fallback
         self._on_connected = on_connected
         self._on_disconnected = on_disconnected
-        self._on_pressure = on_pressure
         self._on_pong = on_pong
         self._bad_input = _BAD_INPUT
         self.open_symbols = open_symbols
         self.max_message_bytes = max_message_bytes
         self.publish_every = publish_every
-        self.side_max = side_queue_records
         self._fragments = bytearray()
         self._parked = []
         self.close_code = 1006
         self.close_reason = ""
         self._stamp()
-
-    def __dealloc__(self):
-        PyMem_Free(self.side)
 
     # ---- the connection ----
 
@@ -275,7 +235,7 @@ cdef class FrameListener(WSListener):
     # ---- the hot path ----
 
     cdef inline void _stamp(self) noexcept nogil:
-        self.receive_ns = monotonic_ns() + <int64_t>load_relaxed(self.clock_offset)
+        self.receive_ns = self.outlet.receive_ns = monotonic_ns() + <int64_t>load_relaxed(self.clock_offset)
 
     cdef int _message(self, const char *data, Py_ssize_t size) except -1:
         """Decode one message and publish its events."""
@@ -377,9 +337,9 @@ cdef class FrameListener(WSListener):
             if reason == PUBLISHED and self.overlap is not None and self._came_twice(route, slot.row, record.sequence):
                 reason = IGNORED_TWICE
             if reason == PUBLISHED:
-                place = self._slot(slot.shard)
+                place = self.outlet.slot(slot.shard)
                 if place is NULL:
-                    self.dropped[slot.shard] += self.overflow == DROP
+                    self.outlet.dropped[slot.shard] += self.outlet.overflow == DROP
                     reason = self._no_room()
                 else:
                     record.row = slot.row
@@ -387,7 +347,7 @@ cdef class FrameListener(WSListener):
                     place[0] = record
                     self.counters[C_EVENTS] += 1
                     self.counters[C_RECORDS] += 1
-                    self._commit(slot.shard)
+                    self.outlet.commit(slot.shard)
                     return PUBLISHED
         return self._refuse(reason)
 
@@ -407,12 +367,12 @@ cdef class FrameListener(WSListener):
                 if reason == PUBLISHED:
                     reason = IGNORED_LATE
         if reason == PUBLISHED:
-            record = self._slot(slot.shard)
+            record = self.outlet.slot(slot.shard)
             if record is NULL:
                 # What is not sound would not have been published anyway.
                 reason = self.plan.convert(route, event, &tried)
                 if reason == PUBLISHED:
-                    self.dropped[slot.shard] += self.overflow == DROP
+                    self.outlet.dropped[slot.shard] += self.outlet.overflow == DROP
                     reason = self._no_room()
             else:
                 reason = self.plan.convert(route, event, record)
@@ -424,7 +384,7 @@ cdef class FrameListener(WSListener):
                     record.receive_ns = self.receive_ns
                     self.counters[C_EVENTS] += 1
                     self.counters[C_RECORDS] += 1
-                    self._commit(slot.shard)
+                    self.outlet.commit(slot.shard)
                     return PUBLISHED
         return self._refuse(reason)
 
@@ -445,10 +405,10 @@ cdef class FrameListener(WSListener):
             for i in range(n):
                 records[i].row = slot.row
                 records[i].receive_ns = self.receive_ns
-            if self._put(slot.shard, records, n):
+            if self.outlet.put(slot.shard, records, n):
                 self.counters[C_EVENTS] += 1
                 return PUBLISHED
-            self.dropped[slot.shard] += self.overflow == DROP
+            self.outlet.dropped[slot.shard] += self.outlet.overflow == DROP
             reason = self._no_room()
         return self._refuse(reason)
 
@@ -460,14 +420,14 @@ cdef class FrameListener(WSListener):
         return self.overlap.has(route.kind, row, sequence)
 
     cdef inline int _no_room(self) noexcept:
-        return DROPPED if self.overflow == DROP else SIDE_QUEUE_FULL
+        return DROPPED if self.outlet.overflow == DROP else SIDE_QUEUE_FULL
 
     cdef int _refuse(self, int reason) noexcept:
         """Count an event that goes no further."""
         self.counters[C_EVENTS] += 1
         if reason == SIDE_QUEUE_FULL or reason == DROPPED:
             # What is dropped is told ring by ring, as soon as there is room for it.
-            self.side_lost += reason == SIDE_QUEUE_FULL
+            self.outlet.side_lost += reason == SIDE_QUEUE_FULL
             self.counters[C_LOST] += 1
         self._count(reason, 1)
         return reason
@@ -497,28 +457,6 @@ cdef class FrameListener(WSListener):
                 return SYMBOL_NOT_ASCII
         return SYMBOL_NOT_ASKED
 
-    cdef inline Record *_slot(self, int shard) except? NULL:
-        """Where the next record of a shard goes: its ring, or where it waits while that is full. NULL: nowhere."""
-        cdef RingWriter ring = <RingWriter>self.rings[shard]
-        cdef Record *record
-        if not self.strained:
-            record = ring.slot()
-            if record is not NULL:
-                return record
-        return self._slot_under_pressure(shard)
-
-    cdef inline void _commit(self, int shard) noexcept:
-        """The record is written where `_slot` said."""
-        cdef RingWriter ring
-        if not self.strained:
-            ring = <RingWriter>self.rings[shard]
-            crash_point(21)
-            ring.position += 1
-            crash_point(22)
-            prefetch_write(&ring.records[(ring.position + SLOTS_AHEAD) & ring.mask])
-        else:
-            self._commit_waiting(shard)
-
     cdef int _other(self, const char *data, Py_ssize_t size, int why) except -1:
         self._fallback(self, PyBytes_FromStringAndSize(data, size), why)
         return 0
@@ -526,19 +464,13 @@ cdef class FrameListener(WSListener):
     # ---- publishing ----
 
     cdef void _publish(self) noexcept:
-        cdef int i
-        cdef RingWriter ring
-        for i in range(self.ring_count):
-            ring = <RingWriter>self.rings[i]
-            if ring.position != ring.published:
-                ring.flush()
-                self.counters[C_PUBLISHES] += 1
+        self.outlet.publish()
         self.frames_unpublished = 0
 
     cdef void _end_read(self) noexcept:
-        if self.strained and self.overflow != BLOCK:
+        if self.outlet.strained and self.outlet.overflow != BLOCK:
             # The side queue has the reading paused, and a timer. Here reading goes on, and room may come any time.
-            self._relieve()
+            self.outlet.relieve()
         self._publish()
         if self.in_read:
             # The block is shared by all listeners of the receiver, but during a read only this one writes to it.
@@ -554,129 +486,10 @@ cdef class FrameListener(WSListener):
         """Show the workers everything that is in the rings."""
         self._publish()
 
-    # ---- a full ring ----
-
-    cdef Record *_slot_under_pressure(self, int shard) except? NULL:
-        """By the policy in force: a place where the record waits, or NULL if it is lost."""
-        cdef RingWriter ring = <RingWriter>self.rings[shard]
-        cdef bint freed
-        if not self.strained:
-            self._publish()
-            if self.overflow == BLOCK:
-                with nogil:
-                    freed = ring.wait_for_space(1)
-                if freed:
-                    return ring.slot()
-            self._strain()
-        self.via = VIA_RING
-        if self.overflow == BLOCK:
-            self.via = VIA_SIDE
-            if self.side_end == self.side_room and not self._grow_side():
-                return NULL
-            return &self.side[self.side_end].record
-        if self._passes(shard, 1):
-            return ring.at(0)
-        if self.overflow == CONFLATE:
-            self.via = VIA_CONFLATOR
-            return &self.scratch
-        return NULL
-
-    cdef bint _passes(self, int shard, int n) noexcept:
-        """Under the policies that go on reading: whether nothing waits for the ring before `n` records with room."""
-        if self.overflow == CONFLATE:
-            if self.conflator.first[shard] is not NULL:
-                return False
-        elif self.dropped[shard] or self.held[shard]:
-            return False
-        return (<RingWriter>self.rings[shard]).room(n)
-
-    cdef void _commit_waiting(self, int shard) noexcept:
-        """As `_commit`, while something waits."""
-        cdef int merged
-        if self.via == VIA_RING:
-            (<RingWriter>self.rings[shard]).position += 1
-        elif self.via == VIA_SIDE:
-            self.side[self.side_end].ring = shard
-            self.side_end += 1
-        else:
-            merged = self.conflator.add(shard, &self.scratch, 1)
-            if merged < 0:
-                # No memory. It was counted as published a moment ago.
-                self.counters[C_RECORDS] -= 1
-                self.counters[C_LOST] += 1
-                self.side_lost += 1
-                self._count(SIDE_QUEUE_FULL, 1)
-            elif merged:
-                self.counters[C_RECORDS] -= <uint64_t>merged
-                self._count(CONFLATED, merged)
-
-    cdef int _put(self, int shard, const Record *records, int n) except -1:
-        """Publish an event of `n` records that belong together; 0 if there is no room for it."""
-        cdef RingWriter ring = <RingWriter>self.rings[shard]
-        cdef bint freed
-        cdef int i
-        cdef int merged = 0
-        if not self.strained and not ring.room(n):
-            self._publish()
-            freed = False
-            if self.overflow == BLOCK:
-                with nogil:
-                    freed = ring.wait_for_space(n)
-            if not freed:
-                self._strain()
-        if not self.strained or (self.overflow != BLOCK and self._passes(shard, n)):
-            for i in range(n):
-                ring.at(i)[0] = records[i]
-                crash_point(21)
-            ring.position += n
-            crash_point(22)
-        elif self.overflow == BLOCK:
-            while self.side_end + n > self.side_room:
-                if not self._grow_side():
-                    return 0
-            for i in range(n):
-                self.side[self.side_end].ring = shard
-                self.side[self.side_end].record = records[i]
-                self.side_end += 1
-        elif self.overflow == CONFLATE:
-            merged = self.conflator.add(shard, records, n)
-            if merged < 0:
-                return 0
-            self._count(CONFLATED, merged)
-        else:
-            return 0
-        self.counters[C_RECORDS] += <uint64_t>(1 - merged)
-        return 1
-
-    cdef int _strain(self) except -1:
-        self.strained = True
-        self.counters[C_PRESSURE] += 1
-        self._on_pressure()
-        return 0
-
-    cdef bint _grow_side(self) except -1:
-        cdef Py_ssize_t room = min(self.side_max, max(4096, self.side_room * 2))
-        cdef SideRecord *grown
-        if room <= self.side_room:
-            if not self.side_first:
-                return False
-            # What was drained has left room at the front.
-            memmove(self.side, &self.side[self.side_first], (self.side_end - self.side_first) * sizeof(SideRecord))
-            self.side_end -= self.side_first
-            self.side_first = 0
-            return True
-        grown = <SideRecord *>PyMem_Realloc(self.side, room * sizeof(SideRecord))
-        if grown is NULL:
-            # No memory: the record is lost and counted, like one beyond the bound.
-            return False
-        self.side = grown
-        self.side_room = room
-        return True
-
     @property
     def holds_reading(self) -> bool:
         """Whether reading is to pause while something waits for room."""
-        return self.overflow == BLOCK
+        return self.outlet.overflow == BLOCK
 
     def drain(self) -> int:
         """Move what waits into the rings, as far as there is room.
@@ -686,92 +499,7 @@ cdef class FrameListener(WSListener):
         int
             Records, events and losses still to be told that wait; 0: everything is as if no ring had been full.
         """
-        cdef Py_ssize_t left
-        if not self.strained:
-            return 0
-        left = self._drain_side() if self.overflow == BLOCK else self._relieve()
-        self._publish()
-        if not left and self.side_lost:
-            lost, self.side_lost = self.side_lost, 0
-            self.publish_gap(GAP_OVERFLOW, lost)
-            left = self.pending
-        return left
-
-    cdef Py_ssize_t _drain_side(self) except -1:
-        cdef RingWriter ring
-        cdef Py_ssize_t n, i
-        if <uint64_t>self.side_end > self.counters[C_SIDE_PEAK]:
-            self.counters[C_SIDE_PEAK] = self.side_end
-        while self.side_first < self.side_end:
-            n = self._waiting_group(self.side_first)
-            ring = <RingWriter>self.rings[self.side[self.side_first].ring]
-            if not ring.room(n):
-                return self.side_end - self.side_first
-            for i in range(n):
-                ring.at(i)[0] = self.side[self.side_first + i].record
-                crash_point(26)
-            ring.position += n
-            self.side_first += n
-        self.strained = False
-        self.side_first = self.side_end = 0
-        return 0
-
-    cdef inline Py_ssize_t _waiting_group(self, Py_ssize_t at) noexcept nogil:
-        """How many records of the side queue, from `at`, belong together."""
-        cdef Py_ssize_t n = 1
-        if self.side[at].record.flags & FIRST_OF_GROUP:
-            while not self.side[at + n - 1].record.flags & LAST_OF_GROUP:
-                n += 1
-        return n
-
-    cdef Py_ssize_t _relieve(self) except -1:
-        """Under the policies that go on reading: write what waits where there is room; return how much still does."""
-        cdef RingWriter ring
-        cdef Py_ssize_t left = 0
-        cdef int shard, n
-        for shard in range(self.ring_count):
-            ring = <RingWriter>self.rings[shard]
-            if self.overflow == CONFLATE:
-                n = self.conflator.size_of_next(shard)
-                while n and ring.room(n):
-                    # Groups are written through a buffer: in the ring they may lie across its end.
-                    self._take(shard, ring, n)
-                    n = self.conflator.size_of_next(shard)
-            elif self.dropped[shard] or self.held[shard]:
-                self._resume(shard, ring)
-        left = self.pending
-        if self.overflow == CONFLATE and <uint64_t>left > self.counters[C_SIDE_PEAK]:
-            self.counters[C_SIDE_PEAK] = left
-        if not left:
-            self.strained = False
-        return left
-
-    cdef int _resume(self, int shard, RingWriter ring) except -1:
-        """Go on with a ring whose events were dropped: tell how many, then what was to be told behind them."""
-        cdef bytes record
-        if self.dropped[shard]:
-            if not ring.room(self.room_to_resume[shard]):
-                return 0
-            self._gap(ring.at(0), GAP_OVERFLOW, self.dropped[shard])
-            crash_point(26)
-            ring.position += 1
-            self.dropped[shard] = 0
-        while self.held[shard] and ring.room(1):
-            record = self._held[shard].pop(0)
-            memcpy(ring.at(0), <const char *>record, sizeof(Record))
-            crash_point(27)
-            ring.position += 1
-            self.held[shard] -= 1
-        return 0
-
-    cdef void _take(self, int shard, RingWriter ring, int n) noexcept:
-        cdef Record records[LEVELS_MAX]
-        cdef int i
-        self.conflator.take(shard, records)
-        for i in range(n):
-            ring.at(i)[0] = records[i]
-            crash_point(26)
-        ring.position += n
+        return self.outlet.drain()
 
     def abandon(self) -> int:
         """Drop what waits for room, and count it as lost: for a listener that is done with.
@@ -781,26 +509,9 @@ cdef class FrameListener(WSListener):
         int
             Events dropped. They were counted as published, and are not any more.
         """
-        cdef Py_ssize_t i
-        cdef uint64_t lost = 0
-        i = self.side_first
-        while i < self.side_end:
-            # A GAP record is no event: it was never counted as published.
-            lost += self.side[i].record.kind not in (KIND_GAP, KIND_STATUS, KIND_REPAIR)
-            i += self._waiting_group(i)
-        if self.conflator is not None:
-            lost += <uint64_t>self.conflator.clear()
-        self.strained = False
-        self.side_first = self.side_end = 0
-        for i in range(self.ring_count):
-            self.dropped[i] = self.held[i] = 0
-            self._held[i].clear()
-        self.side_lost += lost
-        self.counters[C_RECORDS] -= lost
+        cdef int64_t lost = self.outlet.abandon()
         if not self.in_read:
-            self.records_here -= lost
-        self.counters[C_LOST] += lost
-        self._count(SIDE_QUEUE_FULL, lost)
+            self.records_here -= <uint64_t>lost
         return lost
 
     # ---- for the slow path ----
@@ -869,7 +580,7 @@ cdef class FrameListener(WSListener):
         self.overlap = overlap
         self.noting = False
         for entry in parked:
-            self.receive_ns = entry[0]
+            self.receive_ns = self.outlet.receive_ns = entry[0]
             if len(entry) == 2:
                 payload = entry[1]
                 route = self.plan.match(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
@@ -930,7 +641,7 @@ cdef class FrameListener(WSListener):
         record.sequence = sequence
         record.value[0].f = price
         record.value[1].f = size
-        self._tell(slot.shard, &record)
+        self.outlet.tell(slot.shard, &record)
         self._publish()
         return True
 
@@ -954,7 +665,7 @@ cdef class FrameListener(WSListener):
         cdef const Slot *slot
         cdef int i
         self._stamp()
-        self._gap(&record, reason, count)
+        self.outlet.gap(&record, reason, count)
         record.value[2].i = first_ns
         record.value[3].i = last_ns
         record.flags |= (HAS_C if first_ns else 0) | (HAS_D if last_ns else 0)
@@ -964,13 +675,11 @@ cdef class FrameListener(WSListener):
                 slot = self.symbols.find(&key)
                 if slot is not NULL:
                     record.row = slot.row
-                    self._tell(slot.shard, &record)
+                    self.outlet.tell(slot.shard, &record)
             record.row = ROW_NONE
             # Those that it concerns know already.
             record.side = 1
-        for i in range(self.ring_count):
-            self._tell(i, &record)
-        self._publish()
+        self.outlet.tell_all(&record)
 
     def publish_status(self, int64_t session, int status) -> None:
         """Tell every worker the session and the status of the market: one STATUS record in each ring.
@@ -992,60 +701,12 @@ cdef class FrameListener(WSListener):
         record.receive_ns = self.receive_ns
         record.value[0].i = session
         record.value[1].i = status
-        for i in range(self.ring_count):
-            self._tell(i, &record)
-        self._publish()
-
-    cdef void _gap(self, Record *record, int reason, int64_t count) noexcept:
-        memset(record, 0, sizeof(Record))
-        record.row = ROW_NONE
-        record.kind = KIND_GAP
-        record.flags = HAS_A | HAS_B
-        record.receive_ns = self.receive_ns
-        record.value[0].i = reason
-        record.value[1].i = count
-
-    cdef int _tell(self, int shard, const Record *record) except -1:
-        """Publish a record that is no event. It is never dropped and never merged: it waits behind what waits, and
-        what comes later waits behind it, or is dropped."""
-        cdef RingWriter ring = <RingWriter>self.rings[shard]
-        cdef Record *place
-        if self.overflow != BLOCK:
-            if not self.strained and not ring.room(1):
-                self._publish()
-                self._strain()
-            if self.strained and not self._passes(shard, 1):
-                if self.overflow == CONFLATE:
-                    return self.conflator.tell(shard, record)
-                self._held[shard].append((<const char *>record)[:sizeof(Record)])
-                self.held[shard] += 1
-                return 0
-        place = self._slot(shard)
-        if place is NULL:
-            # The side queue is full, but its bound is for events.
-            place = self._beyond_side()
-        place[0] = record[0]
-        self._commit(shard)
-        return 0
-
-    cdef Record *_beyond_side(self) except NULL:
-        cdef SideRecord *grown = <SideRecord *>PyMem_Realloc(self.side, (self.side_room + 1) * sizeof(SideRecord))
-        if grown is NULL:
-            raise MemoryError
-        self.side = grown
-        self.side_room += 1
-        return &self.side[self.side_end].record
+        self.outlet.tell_all(&record)
 
     @property
     def pending(self) -> int:
         """What waits for room: records in the side queue, events being conflated, losses and gaps to be told."""
-        cdef Py_ssize_t waiting = self.side_end - self.side_first
-        cdef int shard
-        if self.conflator is not None:
-            waiting += self.conflator.waiting + self.conflator.told
-        for shard in range(self.ring_count):
-            waiting += (self.dropped[shard] != 0) + self.held[shard]
-        return waiting
+        return self.outlet.pending()
 
     @property
     def frames(self) -> int:
