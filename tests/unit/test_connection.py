@@ -11,7 +11,6 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -31,23 +30,28 @@ from picows import (
     ws_create_server,
 )
 
-from openbell.config import Source
+from openbell.config import Change, Liveness, Network, Source
 from openbell.config.subscribing import Subscribing
 from openbell.core.overlap import Overlap
+from openbell.monitor import history as histories
 from openbell.monitor.control import ConnectionState
+from openbell.monitor.history import EndReason, History
 from openbell.reasons import Reason
 from openbell.receiver.backoff import Backoff
 from openbell.receiver.connection import Connection
+from openbell.receiver.hours import Hours
 from openbell.receiver.listeners import Hooks
 from openbell.receiver.timing import Timing
 from openbell.receiver.turns import Turns
-from openbell.record import GapReason, Kind
+from openbell.record import GapReason, Kind, MarketStatus
 from openbell.secret import Secret
 from openbell.vendors import Ack, Control, Field, HeartbeatAck, Notice, Op, Refusal, Request, Route, Semantics, Vendor
 
 TOKEN = "c0ffee-very/secret-c-app"
 TLS = Path(__file__).parent / "tls"
-QUICK = Timing(backoff_first_s=0.01, backoff_longest_s=0.05, handshake_s=1.0, connect_s=2.0, stop_s=1.0)
+SHORT = Timing(stop_s=1.0, goodbye_s=0.3)
+QUICK = Liveness(backoff_first_s=0.01, backoff_longest_s=0.05, refused_pause_s=0.02)
+NETWORK = Network(handshake_s=1.0, connect_s=2.0)
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +222,7 @@ class Receiver:
 class Block(Receiver):
     """The connection's counters, with every state it was ever in."""
 
-    symbols = 0
+    symbols = messages = queue_bytes = queue_peak_bytes = silent = kept = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -291,8 +295,11 @@ class Server:
 class Scene:
     """A server, and a connection to it that runs."""
 
-    def __init__(self, timing: Timing = QUICK) -> None:
+    def __init__(self, liveness: Liveness = QUICK, timing: Timing = SHORT, network: Network = NETWORK) -> None:
+        self.liveness = liveness
         self.timing = timing
+        self.network = network
+        self.history = History(memoryview(bytearray(histories.size(1))), 0)
         self.server = Server()
         self.block = Block()
         self.receiver = Receiver()
@@ -311,10 +318,11 @@ class Scene:
         listening = await self.server.start(**self.options)
         url = f"{self.scheme}://{self.host}:{self.server.port}/feed"
         asked: dict[str, Any] = {"vendor": "toy", "symbols": ("A", "B"), "url": url, "subscribing": self.subscribing}
+        asked |= {"liveness": self.liveness, "network": self.network}
         source = Source(**(asked | self.source))
         self.connection = Connection(
             source, self.vendor(source), lambda hooks: PyListener(hooks, self.receiver, self.made), self.block,
-            self.receiver, self.timing, **self.spacing,
+            self.receiver, self.timing, history=self.history, **self.spacing,
         )  # fmt: skip
         running = asyncio.create_task(self.connection.run())
         try:
@@ -435,7 +443,7 @@ def test_a_subscription_without_answer_is_counted_and_told(run: Run, caplog: pyt
 
 
 def test_data_makes_it_live_even_where_nobody_acknowledges(run: Run) -> None:
-    scene = Scene(replace(QUICK, idle_s=0.1))
+    scene = Scene(msgspec.structs.replace(QUICK, ping_s=0.1))
     scene.subscribing = Subscribing(ack_s=60.0)
     scene.server.on_message = lambda visitor, payload: visitor.say('{"symbol":"A","price":1.5}')
 
@@ -463,7 +471,7 @@ def test_a_vendor_that_never_acknowledges_is_not_waited_for(run: Run, monkeypatc
 def test_what_the_vendor_refuses_is_counted_and_told_without_secrets(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene = Scene(replace(QUICK, idle_s=0.1))
+    scene = Scene(msgspec.structs.replace(QUICK, ping_s=0.1))
     scene.server.on_message = lambda visitor, payload: visitor.say(
         json.dumps({"error": f"no such plan for {TOKEN}\nnext line", "request": 1})
     )
@@ -567,7 +575,7 @@ def test_a_redirect_is_not_followed_with_the_token(run: Run, caplog: pytest.LogC
 def test_a_server_that_is_not_there_is_tried_again_and_stop_does_not_wait(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene = Scene(Timing(backoff_first_s=30.0))
+    scene = Scene(Liveness(backoff_first_s=30.0))
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     scene.source = {"url": f"ws://127.0.0.1:{port}/feed"}
@@ -583,7 +591,7 @@ def test_a_server_that_is_not_there_is_tried_again_and_stop_does_not_wait(
 
 
 def test_a_server_that_never_answers_the_handshake_is_given_up(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    scene = Scene(Timing(backoff_first_s=0.01, handshake_s=0.1, connect_s=1.0))
+    scene = Scene(network=Network(handshake_s=0.1, connect_s=1.0))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         scene.source = {"url": f"ws://127.0.0.1:{silent.getsockname()[1]}/feed"}
 
@@ -595,7 +603,7 @@ def test_a_server_that_never_answers_the_handshake_is_given_up(run: Run, caplog:
 
 
 def test_stop_during_the_handshake_does_not_wait_for_it(run: Run) -> None:
-    scene = Scene(Timing(handshake_s=30.0, connect_s=30.0))
+    scene = Scene(network=Network(handshake_s=30.0, connect_s=30.0))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         scene.source = {"url": f"ws://127.0.0.1:{silent.getsockname()[1]}/feed"}
 
@@ -654,21 +662,34 @@ def test_a_mistake_in_a_vendors_code_costs_an_attempt_not_the_receiver(
 # ---- liveness ----
 
 
-IMPATIENT = replace(QUICK, idle_s=0.1, idle_reply_s=0.1)
+IMPATIENT = msgspec.structs.replace(QUICK, ping_s=0.1, pong_s=0.1, silence_s=0.2, silence_times=2)
 
 
-def test_silence_is_asked_about_and_an_answer_to_the_ping_is_enough(run: Run) -> None:
+def flow(visitor: Visitor, text: str = '{"symbol":"A","price":1}', every_s: float = 0.02) -> asyncio.Task[None]:
+    """Send something again and again, until cancelled."""
+
+    async def send() -> None:
+        while not visitor.transport.is_disconnected:
+            visitor.say(text)
+            await asyncio.sleep(every_s)
+
+    return asyncio.create_task(send())
+
+
+def test_a_quiet_connection_that_answers_pings_is_left_in_peace(run: Run) -> None:
     scene = Scene(IMPATIENT)
 
     async def act(scene: Scene) -> None:
-        await scene.until(lambda: scene.block.states.count(ConnectionState.STALE) >= 2, "STALE twice")
-        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE again")
+        await scene.until(lambda: scene.block.times.count("last_pong_ns") >= 6, "pongs")
 
     run(scene.play(act))
-    assert scene.block.added["connects"] == 1
+    assert state_names(scene.block) == ["CONNECTING", "SUBSCRIBING", "LIVE", "DOWN"]
+    assert scene.block.added == {"connects": 1, "acks": 1}
 
 
-def test_a_connection_that_answers_no_ping_is_dropped(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_connection_that_answers_nothing_is_stale_then_dropped_after_two_pings(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
     scene = Scene(IMPATIENT)
     scene.options = {"enable_auto_pong": False}
 
@@ -677,28 +698,124 @@ def test_a_connection_that_answers_no_ping_is_dropped(run: Run, caplog: pytest.L
 
     run(scene.play(act))
     assert ConnectionState.STALE in scene.block.states
-    assert "not even an answer to a ping" in caplog.text
+    assert "2 pings without an answer, and nothing else came" in caplog.text
+    assert scene.block.added["missed_pongs"] >= 2
+    first = next(iter(scene.history.lives()))
+    assert (first.why, first.told) == (EndReason.NO_PONG, True)
+    assert first.close_code is None
 
 
-def test_a_freeze_of_our_own_process_is_not_held_against_the_other_side(run: Run) -> None:
-    scene = Scene(replace(QUICK, idle_s=0.2, idle_reply_s=0.4))
+def test_a_vendor_that_answers_no_pings_is_dropped_once_and_then_known(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(IMPATIENT)
+    scene.options = {"enable_auto_pong": False}
+    flows: list[asyncio.Task[None]] = []
+    scene.server.on_connect = lambda visitor: flows.append(flow(visitor))
 
     async def act(scene: Scene) -> None:
-        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
-        time.sleep(1.0)
-        await scene.until(lambda: ConnectionState.STALE in scene.block.states, "a ping")
-        time.sleep(1.0)
-        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE again")
+        await scene.until(lambda: scene.block.added.get("connects", 0) >= 2, "a second connection")
+        await asyncio.sleep(1.0)
+        assert scene.block.added["connects"] == 2
+        for each in flows:
+            each.cancel()
+
+    run(scene.play(act))
+    assert "set source.liveness.ping_s = 0" in caplog.text
+
+
+def test_data_that_stops_is_asked_for_again_and_helps(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(IMPATIENT)
+    flows: list[asyncio.Task[None]] = []
+
+    def subscribe(visitor: Visitor, payload: bytes) -> None:
+        scene.server.acknowledge(visitor, payload)
+        flows.append(flow(visitor))
+
+    scene.server.on_message = subscribe
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.made and scene.made[0].published > 40, "data")
+        flows[0].cancel()
+        await scene.until(lambda: len(flows) == 2, "a second subscription")
+        await scene.until(lambda: scene.block.states[-1] is ConnectionState.LIVE, "LIVE again")
+        flows[1].cancel()
 
     run(scene.play(act))
     assert scene.block.added["connects"] == 1
+    assert state_names(scene.block)[2:5] == ["LIVE", "STALE", "LIVE"]
+    assert "it is there, but mute" in caplog.text
+    assert "gaps" not in scene.block.added
+
+
+def test_data_that_stops_for_good_costs_the_connection_once_where_nobody_knows_the_hours(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(IMPATIENT)
+    flows: list[asyncio.Task[None]] = []
+    scene.server.on_connect = lambda visitor: None if flows else flows.append(flow(visitor))
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.made and scene.made[0].published > 40, "data")
+        flows[0].cancel()
+        await scene.until(lambda: scene.block.added["connects"] == 2, "a second connection")
+        await asyncio.sleep(1.0)
+        assert scene.connection.state is ConnectionState.LIVE
+        assert scene.block.added["connects"] == 2, "what never had a rate is not missed"
+
+    run(scene.play(act))
+    assert "subscribing once more did not help" in caplog.text
+    assert scene.server.visitors[0].closed == (1001, ""), "the other side is told, so that it counts us no more"
+    first = next(iter(scene.history.lives()))
+    assert (first.why, first.told) == (EndReason.SILENT, True)
+    assert scene.block.added["gaps"] == 1
+
+
+def test_no_data_is_missed_while_the_market_is_closed(run: Run) -> None:
+    scene = Scene(IMPATIENT)
+    flows: list[asyncio.Task[None]] = []
+    scene.server.on_connect = lambda visitor: flows.append(flow(visitor))
+    now = [0]
+    # The lunch break begins at 1, the afternoon at 2; the day ends at 3.
+    schedule = [Change(at, 20260105, int(status)) for at, status in enumerate(
+        (MarketStatus.OPEN, MarketStatus.BREAK, MarketStatus.OPEN, MarketStatus.CLOSED)
+    )]  # fmt: skip
+    scene.spacing = {"hours": Hours(schedule, lambda: now[0])}
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.made and scene.made[0].published > 40, "data")
+        now[0] = 1
+        flows[0].cancel()
+        await asyncio.sleep(0.8)
+        assert ConnectionState.STALE not in scene.block.states, "nothing is missed at lunch"
+        now[0] = 2
+        await scene.until(lambda: ConnectionState.STALE in scene.block.states, "STALE")
+
+    run(scene.play(act))
+
+
+def test_a_freeze_of_our_own_process_is_not_held_against_the_other_side(run: Run) -> None:
+    scene = Scene(msgspec.structs.replace(IMPATIENT, ping_s=0.4, pong_s=0.4, silence_s=0.4))
+    flows: list[asyncio.Task[None]] = []
+    scene.server.on_connect = lambda visitor: flows.append(flow(visitor))
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.made and scene.made[0].published > 40, "data")
+        for _ in range(2):
+            time.sleep(1.0)
+            await asyncio.sleep(0.3)
+        flows[0].cancel()
+
+    run(scene.play(act))
+    assert scene.block.added["connects"] == 1
+    assert ConnectionState.STALE not in scene.block.states
 
 
 # ---- back-pressure ----
 
 
 def test_reading_pauses_while_records_wait_and_the_time_is_counted(run: Run) -> None:
-    scene = Scene(replace(IMPATIENT, idle_s=0.3, drain_s=0.03))
+    scene = Scene(IMPATIENT, Timing(drain_s=0.03))
     scene.options = {"enable_auto_pong": False}
 
     async def act(scene: Scene) -> None:
@@ -842,7 +959,7 @@ def test_stop_empties_the_side_queue_of_a_connection_that_ended_at_the_same_mome
 def test_stop_does_not_wait_for_ever_for_a_worker_that_takes_nothing(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene = Scene(replace(QUICK, stop_s=0.1))
+    scene = Scene(timing=Timing(stop_s=0.1))
 
     async def act(scene: Scene) -> None:
         await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
@@ -858,7 +975,7 @@ def test_stop_does_not_wait_for_ever_for_a_worker_that_takes_nothing(
 
 
 def test_a_connection_that_ended_just_before_the_stop_has_no_more_time_than_another(run: Run) -> None:
-    scene = Scene(replace(QUICK, stop_s=0.4))
+    scene = Scene(timing=Timing(stop_s=0.4))
 
     async def act(scene: Scene) -> None:
         await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
@@ -991,12 +1108,12 @@ def test_attempts_keep_the_vendors_distance(run: Run, monkeypatch: pytest.Monkey
 def test_pauses_grow_with_failures_and_begin_anew_after_a_stable_time(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = Scene(replace(QUICK, backoff_first_s=0.02, backoff_longest_s=1.0, stable_s=0.2))
+    scene = Scene(msgspec.structs.replace(QUICK, backoff_first_s=0.02, backoff_longest_s=1.0, stable_s=0.2))
     pauses: list[float] = []
     next_s = Backoff.next_s
 
-    def noted(self: Backoff) -> float:
-        pauses.append(next_s(self))
+    def noted(self: Backoff, at_least_s: float = 0.0) -> float:
+        pauses.append(next_s(self, at_least_s))
         return pauses[-1]
 
     monkeypatch.setattr(Backoff, "next_s", noted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -10,6 +10,9 @@ from openbell.errors import ConfigError
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Interval = Annotated[float, Meta(gt=0, le=86_400)]
+
+_REFUSED_S: Final = 60.0
+_REFUSED_LOCAL_S: Final = 1.0
 
 
 class Liveness(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,8 +38,9 @@ class Liveness(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         The first pause before another attempt to connect, and the longest; the vendor's rule holds as well.
     stable_s : float
         A connection that lasted so long starts the pauses anew.
-    refused_pause_s : float
-        Shortest pause after an answer that more attempts would not better: token refused, too many requests.
+    refused_pause_s : float or None
+        Shortest pause after an answer that more attempts would not better: token refused, too many requests. None: a
+        minute; a second where the other side is on this machine.
     forgets_after_s : float or None
         How long the vendor may count a connection that ended without its goodbye; None: the vendor's rule.
     replace_after_s : float or None
@@ -45,6 +49,8 @@ class Liveness(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         How long the old and the new one run side by side then.
     repair_after_gap : bool
         Ask the vendor's HTTP interface for the latest prices after a gap.
+    repair_pause_s : float or None
+        Pause between two such requests; None: the vendor's rule.
     """
 
     ping_s: Seconds = 30.0
@@ -57,11 +63,18 @@ class Liveness(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     backoff_first_s: Interval = 1.0
     backoff_longest_s: Interval = 30.0
     stable_s: Interval = 60.0
-    refused_pause_s: Seconds = 60.0
+    refused_pause_s: Seconds | None = None
     forgets_after_s: Seconds | None = None
     replace_after_s: Seconds | None = None
     overlap_s: Interval = 1.0
     repair_after_gap: bool = False
+    repair_pause_s: Seconds | None = None
+
+    def after_refusal_s(self, *, local: bool) -> float:
+        """Return the shortest pause after a refusal, in seconds."""
+        if self.refused_pause_s is not None:
+            return self.refused_pause_s
+        return _REFUSED_LOCAL_S if local else _REFUSED_S
 
     def __post_init__(self) -> None:
         if self.backoff_longest_s < self.backoff_first_s:

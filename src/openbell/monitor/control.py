@@ -228,9 +228,10 @@ class ConnectionCounters(Block):
     """What a receiver says about one connection. Times are CLOCK_MONOTONIC in ns, 0 for never.
 
     `queue_bytes` is what the kernel has received and we have not read (Linux; 0 elsewhere), `gaps` how many
-    interruptions of it were told, `switches` how often it was replaced without one, and `messages` how many whole
-    messages came over its present life. Of its symbols, `confirmed`, `refused`, `unconfirmed` and `silent` are so many;
-    `retries` counts the requests that were asked again.
+    interruptions of it were told, `switches` how often it was replaced without one, `messages` how many whole
+    messages came over its present life, `repairs` how many latest prices were asked for and told after gaps. Of its
+    symbols, `confirmed`, `refused`, `unconfirmed` and `silent` are so many; `kept` is how many of the granted ones the
+    vendor seems to have kept (0: all). `retries` counts the requests that were asked again.
     """
 
     state = Word(0)
@@ -248,11 +249,13 @@ class ConnectionCounters(Block):
     gaps = Word(12)
     switches = Word(13)
     messages = Word(14)
+    kept = Word(15)
     confirmed = Word(24)
     refused = Word(25)
     unconfirmed = Word(26)
     silent = Word(27)
     retries = Word(28)
+    repairs = Word(29)
 
     def set_state(self, state: ConnectionState) -> None:
         """Say what the connection is doing."""

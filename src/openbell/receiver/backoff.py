@@ -37,12 +37,18 @@ class Backoff:
         self._chance = chance
         self.failures = 0
 
-    def next_s(self) -> float:
-        """Return the pause before the next attempt, in seconds, and count a failure."""
+    def next_s(self, at_least_s: float = 0.0) -> float:
+        """Return the pause before the next attempt, in seconds, and count a failure.
+
+        Parameters
+        ----------
+        at_least_s : float
+            What the end of this connection asks for.
+        """
         # The power is bounded before it is taken: a float has an end, an outage need not.
         pause = min(self._longest_s, self._first_s * 2.0 ** min(self.failures, 32))
         self.failures += 1
-        return max(self._shortest_s, pause) * (1.0 + self._spread * self._chance())
+        return max(self._shortest_s, at_least_s, pause) * (1.0 + self._spread * self._chance())
 
     def reset(self) -> None:
         """Begin anew: the connection was good."""

@@ -1,4 +1,4 @@
-"""One connection's life: connect, subscribe, keep alive, notice its death, come back.
+"""A connection through all its lives: connect, stay, notice the end, tell the gap, come back.
 
 Everything here is cold: the frames themselves go from picows to the compiled listener without passing this file. What
 goes wrong on the network never leaves :meth:`Connection.run`; it is logged (without secrets), counted, and tried again.
@@ -12,52 +12,39 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
-from typing import Any, Final, Protocol, cast
-
-from picows import WSCloseCode, WSListener, WSMsgType, WSProtocolError, WSTransport
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from openbell.config import Overflow, Source
+from openbell.monitor import history as histories
 from openbell.monitor.control import ConnectionState
-from openbell.reasons import Reason
+from openbell.monitor.history import EndReason, History, Line
 from openbell.receiver.backoff import Backoff
 from openbell.receiver.dial import Dialer, DialError
-from openbell.receiver.fallback import Fallback
-from openbell.receiver.listeners import Hooks, Listener
-from openbell.receiver.pressure import Pressure, hold_reading
+from openbell.receiver.hours import Hours
+from openbell.receiver.life import Common, ConnectionBlock, Life, describe_fault
+from openbell.receiver.listeners import UNCONNECTED, Hooks, Listener
+from openbell.receiver.pressure import PauseCounter
 from openbell.receiver.ratelimit import RateLimitedLog
 from openbell.receiver.redact import Redactor
-from openbell.receiver.subscriber import Session, Subscriber
+from openbell.receiver.sampling import Sampler
+from openbell.receiver.subscriber import Subscriber
+from openbell.receiver.switch import Means, Switch
 from openbell.receiver.timing import Timing
 from openbell.receiver.turns import Turns
+from openbell.receiver.watchdog import Rate
 from openbell.record import GapReason
-from openbell.vendors.base import Control, Vendor
+from openbell.vendors.base import Vendor
+
+if TYPE_CHECKING:
+    from openbell.core.overlap import Overlap
+    from openbell.receiver.repair import Repair
 
 log = logging.getLogger("openbell.receiver")
 
 COUNT_UNKNOWN: Final = -1
-
-
-class ConnectionBlock(Protocol):
-    """The connection's words in the control segment."""
-
-    symbols: int
-
-    def set_state(self, state: ConnectionState) -> None:
-        """Say what the connection is doing."""
-
-    def add(self, name: str, count: int = 1) -> None:
-        """Add to a counter."""
-
-    def set_time(self, name: str) -> None:
-        """Store the present time."""
-
-
-class ReceiverBlock(Protocol):
-    """The receiver's words in the control segment, which all its connections share."""
-
-    def add(self, name: str, count: int = 1) -> None:
-        """Add to a counter."""
+_EARLY: Final = 0.98
+"""Part of the life that a vendor grants after which a connection is replaced: 23 and a half hours of 24."""
 
 
 class Connection:
@@ -73,10 +60,10 @@ class Connection:
         Makes a frame listener for each new connection; see :func:`~openbell.receiver.listeners.compiled_listeners`.
     block : ConnectionBlock
         Where state, times and counts of this connection go.
-    receiver : ReceiverBlock
+    receiver : PauseCounter
         The receiver's counters: ``paused_ns`` is added there.
     timing : Timing
-        Intervals.
+        Intervals that nobody configures.
     start_after_s : float
         How long after :meth:`run` was called it is opened first: the vendor's spacing, among those of an account.
     turns : Turns
@@ -87,6 +74,14 @@ class Connection:
         Levels of the order book that are published.
     concerned : callable
         Returns the symbols that an interruption concerns; None: all that the feed has, for it has no other connection.
+    history : History
+        Where its lives are written down; None: nowhere.
+    hours : Hours
+        When the market is open; None: nobody knows.
+    make_sampler : callable
+        Makes, of the connection's subscriber, what looks after its single symbols; None: nobody does.
+    make_overlap : callable
+        Makes what is needed to replace a connection without a break; None: none is.
     """
 
     def __init__(
@@ -95,7 +90,7 @@ class Connection:
         vendor: Vendor,
         make_listener: Callable[[Hooks], Listener],
         block: ConnectionBlock,
-        receiver: ReceiverBlock,
+        receiver: PauseCounter,
         timing: Timing | None = None,
         *,
         start_after_s: float = 0.0,
@@ -103,45 +98,61 @@ class Connection:
         overflow: Overflow = "block",
         book_levels: int = 0,
         concerned: Callable[[], Iterable[bytes]] | None = None,
+        history: History | None = None,
+        hours: Hours | None = None,
+        make_sampler: Callable[[Subscriber], Sampler] | None = None,
+        make_overlap: Callable[[], Overlap] | None = None,
     ) -> None:
+        liveness = source.liveness
         self._source = source
         self._vendor = vendor
-        self._make_listener = make_listener
         self._block = block
-        self._receiver = receiver
         self._timing = timing or Timing()
         self._start_after_s = start_after_s
         self._turns = turns or Turns()
-        self._redactor = Redactor(vendor)
-        self._dialer = Dialer(source, vendor, self._redactor, self._timing.handshake_s, self._timing.connect_s)
-        self._backoff = Backoff(self._timing.backoff_first_s, self._timing.backoff_longest_s, vendor.min_reconnect_s)
-        self._limited = RateLimitedLog(log)
-        self._where = vendor.display_url()
-        self._hooks = Hooks(
-            plan=vendor.plan(),
-            fallback=Fallback(vendor, self._on_control, self._limited),
-            on_connected=self._on_connected,
-            on_disconnected=self._on_disconnected,
-            on_pressure=self._on_pressure,
-            prefix=source.prefix.encode(),
-            open_symbols=source.open,
-            max_message_bytes=source.max_message_bytes,
-            overflow=overflow,
-            book_levels=book_levels,
-        )
-        self._subscriber = Subscriber(source, vendor, block, self._limited)
+        self._backoff = Backoff(liveness.backoff_first_s, liveness.backoff_longest_s, vendor.min_reconnect_s)
         self._concerned = concerned
+        redactor, limited = Redactor(vendor), RateLimitedLog(log)
+        self._common = Common(
+            source=source,
+            vendor=vendor,
+            make_listener=make_listener,
+            # What belongs to one life each brings itself.
+            hooks=replace(
+                UNCONNECTED,
+                plan=vendor.plan(),
+                prefix=source.prefix.encode(),
+                open_symbols=source.open,
+                max_message_bytes=source.max_message_bytes,
+                overflow=overflow,
+                book_levels=book_levels,
+            ),
+            dialer=Dialer(source, vendor, redactor),
+            subscriber=Subscriber(source, vendor, block, limited),
+            block=block,
+            receiver=receiver,
+            history=history or History(memoryview(bytearray(histories.size(1))), 0),
+            timing=self._timing,
+            redactor=redactor,
+            limited=limited,
+            where=vendor.display_url(),
+            rate=Rate(liveness.silence_s, liveness.silence_times),
+            hours=Hours() if hours is None or liveness.always_open else hours,
+        )
+        self._sampler = make_sampler(self._common.subscriber) if make_sampler is not None else None
+        self._make_overlap = make_overlap
+        self._repair = _repair(source, vendor, block, redactor) if liveness.repair_after_gap else None
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
         self._finished.set()
         self._stop_by = math.inf
         self._state = ConnectionState.UNUSED
-        self._listener: Listener | None = None
-        self._transport: WSTransport | None = None
-        self._pressure: Pressure | None = None
-        self._session: Session | None = None
-        self._close = ""
-        self._connected_at: float | None = None
+        self._life: Life | None = None
+        self._switch: Switch | None = None
+        self._gap: Line | None = None
+        self._attempts = 0
+        self._leaving = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
 
     @property
     def state(self) -> ConnectionState:
@@ -151,7 +162,7 @@ class Connection:
     @property
     def waiting(self) -> bool:
         """Whether something that came over it waits for room in a ring."""
-        return self._pressure is not None and self._pressure.waiting
+        return self._life is not None and self._life.pressure is not None and self._life.pressure.waiting
 
     # ---- from outside ----
 
@@ -159,23 +170,33 @@ class Connection:
         """Keep the connection up until :meth:`stop`, or until cancelled."""
         self._finished.clear()
         self._block.symbols = len(self._source.symbols)
+        history = self._common.history
+        if history.recover():
+            # A receiver before this one left it; its successor tells the gap, over all connections at once.
+            self._gap = history.last()
+            self._block.add("gaps")
         try:
             self._set_state(ConnectionState.CONNECTING)
             await self._sleep(self._start_after_s)
             while not self._stopping.is_set():
-                self._connected_at = None
-                await self._guarded(self._once())
-                self._give_up_waiting()
-                if self._connected_at is not None and time.monotonic() - self._connected_at >= self._timing.stable_s:
-                    self._backoff.reset()
+                try:
+                    pause_s = await self._attempt()
+                except Exception as error:  # noqa: BLE001 - it costs an attempt, not the process
+                    log.error("%s: %s", self._common.where, describe_fault(error, self._common.redactor))
+                    pause_s = self._failed()
                 self._set_state(ConnectionState.DOWN)
                 if not self._stopping.is_set():
-                    await self._pause(self._backoff.next_s())
+                    log.info("%s: next attempt in %.1f s", self._common.where, pause_s)
+                    await self._sleep(pause_s)
         finally:
-            self._abandon()
-            self._give_up_waiting()
+            for task in self._background:
+                task.cancel()
+            await asyncio.gather(*self._background, return_exceptions=True)
+            if self._life is not None:
+                await self._life.finish()
+                self._give_up_waiting(self._life)
             self._set_state(ConnectionState.DOWN)
-            self._limited.flush()
+            self._common.limited.flush()
             self._finished.set()
 
     async def stop(self) -> None:
@@ -187,202 +208,222 @@ class Connection:
         self._stopping.set()
         await self._finished.wait()
 
-    # ---- one connection ----
+    # ---- one attempt, and what comes of it ----
 
-    async def _guarded(self, step: Awaitable[None]) -> None:
-        """Await `step`; a mistake of ours or of a vendor's module costs an attempt, not the process."""
-        try:
-            await step
-        except Exception as error:  # noqa: BLE001
-            # The words of an exception may quote what it choked on: its traceback is not logged, only where it ended.
-            place = error.__traceback__
-            while place is not None and place.tb_next is not None:
-                place = place.tb_next
-            where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else "?"
-            said = self._redactor.quoted(str(error))
-            log.error("%s: unexpected %s at %s: %s", self._where, type(error).__name__, where, said)
-            self._block.add("errors")
-            self._abandon()
-
-    async def _once(self) -> None:
-        """Connect, and stay until the connection ends or :meth:`stop` is called."""
-        self._listener = self._transport = self._pressure = None
-        # Answers may come before the dialer returns: a session is there before the socket.
-        self._session = self._subscriber.open(self._promote)
-        self._close = ""
+    async def _attempt(self) -> float:
+        """Connect, and stay until the connection ends or `stop` is called; return the pause before the next attempt."""
         self._set_state(ConnectionState.CONNECTING)
+        life = self._life = Life(self._common, self._on_change)
+        self._leaving.clear()
+        try:
+            if not await self._connect(life):
+                return 0.0
+        except DialError as error:
+            log.error("%s: cannot connect: %s", self._common.where, error)
+            return self._failed(error.retry_after_s, refused=error.refused)
+        while (successor := await self._stay(life)) is not None:
+            life = successor
+        self._give_up_waiting(life)
+        return 0.0 if life.why is EndReason.STOPPED else self._pause_after(life)
+
+    async def _connect(self, life: Life) -> bool:
+        """Open `life` when it is its turn; return False if asked to stop before.
+
+        Raises
+        ------
+        DialError
+            It could not be opened.
+        """
         await self._sleep(self._turns.wait_s(self._vendor.connection_spacing_s))
         if self._stopping.is_set():
-            return
-        dialling = asyncio.create_task(self._dialer.open(self._new_listener))
+            return False
+        dialling = asyncio.create_task(life.open())
         if not await self._or_stop(dialling):
-            return
-        try:
-            transport, _ = dialling.result()
-        except DialError as error:
-            log.error("%s: cannot connect: %s", self._where, error)
-            self._block.add("errors")
-            return
-        self._transport = transport
-        self._connected_at = time.monotonic()
-        log.info("%s: connected", self._where)
+            await life.finish()
+            return False
+        dialling.result()
+        log.info("%s: connected", self._common.where)
         self._block.add("connects")
-        self._set_state(ConnectionState.SUBSCRIBING)
-        tasks = [
-            asyncio.create_task(self._guarded(self._session.run(partial(transport.send, WSMsgType.TEXT)))),
-            asyncio.create_task(self._guarded(self._watch(transport))),
-        ]
+        life.start(self._attempts)
+        self._attempts = 0
+        self._on_change(life)
+        return True
+
+    async def _stay(self, life: Life) -> Life | None:
+        """Stay until `life` ends, or `stop` is called; return the life that has taken over, if any."""
+        if self._sampler is not None:
+            self._sampler.restart()
+        replacing = asyncio.create_task(self._replace(life))
+        watching = asyncio.create_task(self._look_after_symbols(life))
         try:
-            ended = asyncio.create_task(self._wait_disconnected(transport))
-            by_itself = await self._or_stop(ended, keep=True)
-            if not by_itself:
-                await self._leave(transport, ended)
+            asked = not await self._or_stop(life.ended, replacing)
+            if not asked and self._switch is not None and self._switch.under_way:
+                # It ended while its successor came up, which takes over as it is.
+                asked = not await self._or_stop(replacing, replacing)
+            if replacing.done() and (successor := replacing.result()) is not None:
+                return successor
         finally:
-            for task in tasks:
+            for task in (replacing, watching):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        if by_itself:
-            await self._after_disconnect()
+            await asyncio.gather(replacing, watching, return_exceptions=True)
+        if asked and not life.ended.done():
+            await life.leave(lambda: self._stop_by)
+            log.info("%s: closed", self._common.where)
+        await self._let_go(life)
+        if life.why not in (EndReason.STOPPED, EndReason.REPLACED):
+            self._tell_gap(life)
+            await self._emptied(life)
+        return None
 
-    async def _wait_disconnected(self, transport: WSTransport) -> None:
-        try:
-            await transport.wait_disconnected()
-        except WSProtocolError as error:
-            code = int(error.code)
-            if code == WSCloseCode.MESSAGE_TOO_BIG.value and self._listener is not None:
-                self._listener.count(Reason.TOO_LARGE)
-            self._close = f"protocol error {code}: {self._redactor.quoted(str(error))}"
-        except Exception as error:  # noqa: BLE001 - a callback's exception, handed over by picows
-            self._close = f"{type(error).__name__} in a callback: {self._redactor.quoted(str(error))}"
+    async def _let_go(self, life: Life) -> None:
+        """Be done with a life that has ended: everything read goes into the rings, and its tasks end."""
+        if life.why not in (EndReason.STOPPED, EndReason.REPLACED) and life.line is not None:
+            self._block.add("disconnects")
+            log.warning("%s: disconnected: %s", self._common.where, life.words)
+        await self._emptied(life)
+        await life.finish()
 
-    async def _after_disconnect(self) -> None:
-        """Finish with a connection that ended by itself: everything read goes into the rings, then the gap is told."""
-        self._block.add("disconnects")
-        log.warning("%s: disconnected: %s", self._where, self._close or "the other side closed")
-        if self._listener is None or self._pressure is None:
+    async def _emptied(self, life: Life) -> None:
+        if life.pressure is not None:
+            await life.pressure.empty(lambda: self._stop_by)
+
+    def _tell_gap(self, life: Life) -> None:
+        """Tell once that something may be missing from the end of `life` on, until the connection is live again.
+
+        A life that never was live belongs to the gap before it.
+        """
+        if life.listener is None or life.line is None or not (life.was_live or life.listener.records_published):
             return
-        await self._emptied(self._pressure)
-        if self._listener.records_published:
-            concerned = self._concerned() if self._concerned is not None else None
-            self._listener.publish_gap(GapReason.DISCONNECT, COUNT_UNKNOWN, concerned)
-            await self._emptied(self._pressure)
+        concerned = self._concerned() if self._concerned is not None else None
+        # From the last sign of life on. When it is over nobody knows yet; the history will.
+        first_ns = time.time_ns() - max(0, time.monotonic_ns() - (life.listener.last_read_ns or life.line.began_ns))
+        life.listener.publish_gap(GapReason.DISCONNECT, COUNT_UNKNOWN, concerned, first_ns)
+        self._block.add("gaps")
+        life.line.told = 1
+        self._gap = life.line
 
-    async def _leave(self, transport: WSTransport, ended: asyncio.Task[None]) -> None:
-        """Close a connection because we were asked to."""
-        hold_reading(transport)
-        if self._listener is not None and self._pressure is not None:
-            self._pressure.end()
-            await self._emptied(self._pressure)
-            self._listener.publish()
-        transport.send_close(WSCloseCode.GOING_AWAY)
-        transport.disconnect()
-        done, _ = await asyncio.wait({ended}, timeout=self._timing.close_s)
-        if not done:
-            transport.disconnect(graceful=False)
-            await ended
-        log.info("%s: closed", self._where)
+    def _failed(self, retry_after_s: float = 0.0, *, refused: bool = False) -> float:
+        """Count an attempt that failed, and return the pause before the next one."""
+        self._attempts += 1
+        self._block.add("errors")
+        if self._life is not None and self._life.transport is not None:
+            self._life.end(EndReason.FAULT, "given up")
+        least_s = retry_after_s
+        if refused:
+            least_s = max(least_s, self._source.liveness.after_refusal_s(local=self._source.local))
+        return self._backoff.next_s(least_s)
 
-    def _abandon(self) -> None:
-        """Drop the connection without ceremony, if there still is one."""
-        if self._pressure is not None:
-            self._pressure.end()
-        if self._transport is not None and not self._transport.is_disconnected:
-            self._transport.disconnect(graceful=False)
-        self._transport = None
+    def _pause_after(self, life: Life) -> float:
+        """Return how long to wait after the end of `life`."""
+        liveness, semantics = self._source.liveness, self._vendor.semantics
+        if life.why is not EndReason.SILENT and time.monotonic() - life.began >= liveness.stable_s:
+            self._backoff.reset()
+        least_s = 0.0
+        if life.unwelcome:
+            least_s = liveness.after_refusal_s(local=self._source.local)
+            log.error("%s: the vendor wants fewer connections or requests; coming back later", self._common.where)
+        if not life.goodbye and not semantics.overlaps:
+            # It may still count this one, and would count two.
+            asked = liveness.forgets_after_s
+            least_s = max(least_s, semantics.forgets_after_s if asked is None else asked)
+        return self._backoff.next_s(least_s)
 
-    def _on_control(self, control: Control) -> None:
-        """Take in what the vendor says about the connection."""
-        if self._session is not None:
-            self._session.on_control(control)
+    # ---- replaced without a break ----
 
-    # ---- liveness ----
-
-    async def _watch(self, transport: WSTransport) -> None:
-        """Notice data, silence and death."""
-        timing = self._timing
-        frames = self._frames()
-        interval = min(1.0, timing.idle_s / 4, timing.idle_reply_s / 4)
-        looked = time.monotonic()
-        silence = 0.0
-        asked_at: float | None = None
+    async def _replace(self, life: Life) -> Life | None:
+        """Replace `life` before the other side ends it; return its successor, or None if there will be none."""
+        if not self._vendor.semantics.overlaps or self._make_overlap is None:
+            # Nothing will ever replace it: wait to be cancelled.
+            await asyncio.Event().wait()
+            return None
+        means = Means(
+            make=lambda: Life(self._common, self._on_change, parked=True),
+            connect=self._connect,
+            overlap=self._make_overlap,
+            tell_gap=self._tell_gap,
+            let_go=self._let_go,
+            where=self._common.where,
+        )
         while True:
-            await asyncio.sleep(interval)
-            self._limited.flush()
-            now = time.monotonic()
-            # A longer step is one in which we were not running ourselves: what came then is still to be read.
-            silence += min(now - looked, 2 * interval)
-            looked = now
-            seen = self._frames()
-            if seen != frames or (self._pressure is not None and self._pressure.active):
-                if seen != frames:
-                    self._block.set_time("last_frame_ns")
-                frames, silence, asked_at = seen, 0.0, None
-                if self._state is ConnectionState.STALE:
-                    self._set_state(ConnectionState.SUBSCRIBING)
-                self._promote()
-            elif asked_at is not None and silence - asked_at >= timing.idle_reply_s:
-                self._close = f"nothing came for {silence:.0f} s, not even an answer to a ping"
-                transport.disconnect(graceful=False)
-                return
-            elif asked_at is None and silence >= timing.idle_s:
-                asked_at = silence
-                self._set_state(ConnectionState.STALE)
-                transport.send_ping()
+            await self._due(life)
+            switch = self._switch = Switch(life, means)
+            try:
+                successor = await switch.run(self._source.liveness.overlap_s)
+            except Exception as error:  # noqa: BLE001 - it may cost a gap, not the receiver
+                log.error("%s: cannot replace it: %s", self._common.where, describe_fault(error, self._common.redactor))
+                self._block.add("errors")
+                successor = None
+            if successor is not None:
+                self._give_up_waiting(life)
+                self._life, self._switch = successor, None
+                self._leaving.clear()
+                self._block.add("switches")
+                self._on_change(successor)
+                return successor
+            # The old one is as good as ever; and when it goes, there is the usual way back.
+            await asyncio.sleep(self._backoff.next_s())
 
-    def _frames(self) -> int:
-        return 0 if self._listener is None else self._listener.frames
+    async def _due(self, life: Life) -> None:
+        """Wait until `life` is to be replaced: by the clock, or because the other side says that it leaves."""
+        liveness, semantics = self._source.liveness, self._vendor.semantics
+        asked = liveness.replace_after_s
+        after_s = semantics.lifetime_s * _EARLY if asked is None else asked
+        left_s = max(0.0, life.began + after_s - time.monotonic()) if after_s else None
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._leaving.wait(), left_s)
 
-    def _promote(self) -> None:
-        """Call the connection live once everything was asked for, and granted or followed by data."""
-        session, listener = self._session, self._listener
-        if self._state is not ConnectionState.SUBSCRIBING or session is None or listener is None:
+    # ---- what its lives say ----
+
+    def _on_change(self, life: Life) -> None:
+        """Show what a life is doing, if it is the present one."""
+        if life is not self._life:
             return
-        if session.granted or (session.all_sent and listener.records_published):
-            self._set_state(ConnectionState.LIVE)
-            log.info("%s: live, %d symbols", self._where, len(self._source.symbols))
+        if life.leaving:
+            self._leaving.set()
+        state = life.state
+        if state is ConnectionState.LIVE and self._state is not state:
+            log.info("%s: live, %d symbols", self._common.where, len(self._source.symbols))
+            self._end_gap(life)
+        self._set_state(state)
+
+    def _end_gap(self, life: Life) -> None:
+        gap, self._gap = self._gap, None
+        if gap is None or life.line is None or gap.next_live_ns:
+            return
+        gap.next_live_ns = life.line.live_ns
+        log.info("%s: the gap lasted %.1f s", self._common.where, (gap.next_live_ns - gap.ended_ns) / 1e9)
+        if self._repair is not None and life.listener is not None:
+            repairing = asyncio.create_task(self._guarded(self._repair_after(life.listener, self._repair)))
+            self._background.add(repairing)
+            repairing.add_done_callback(self._background.discard)
+
+    async def _repair_after(self, listener: Listener, repair: Repair) -> None:
+        await repair.run(listener, self._source.symbols)
+
+    async def _look_after_symbols(self, life: Life) -> None:
+        if self._sampler is not None:
+            await self._guarded(self._sampler.run(lambda: life.moving and self._common.hours.open))
 
     def _set_state(self, state: ConnectionState) -> None:
         if state is not self._state:
             self._state = state
             self._block.set_state(state)
 
-    # ---- called by the listener ----
-
-    def _new_listener(self) -> WSListener:
-        if self._stopping.is_set():
-            # The answer to a handshake came after all when nobody waited for it any more.
-            raise DialError("stopping")
-        self._listener = self._make_listener(self._hooks)
-        self._pressure = Pressure(self._listener, self._receiver, self._timing.drain_s)
-        return cast(WSListener, self._listener)
-
-    def _on_connected(self, transport: WSTransport) -> None:
-        # Frames, and with them pressure, may come before the dialer returns.
-        self._transport = transport
-
-    def _on_disconnected(self, code: int, reason: str) -> None:
-        if not self._close:
-            said = f" {self._redactor.quoted(reason)}" if reason else ""
-            self._close = f"closed with code {int(code)}{said}"
-
-    def _on_pressure(self) -> None:
-        if self._pressure is not None and self._transport is not None:
-            self._pressure.begin(self._transport)
-
     # ---- waiting ----
 
-    async def _emptied(self, pressure: Pressure) -> None:
-        await pressure.empty(lambda: self._stop_by)
-
-    def _give_up_waiting(self) -> None:
+    def _give_up_waiting(self, life: Life) -> None:
         """Count as lost what still waits for room in a ring when its connection is over."""
-        if self._listener is not None and (lost := self._listener.abandon()):
-            log.error("%s: %d records were still waiting for a worker at the end; they are lost", self._where, lost)
+        if life.listener is not None and (lost := life.listener.abandon()):
+            where = self._common.where
+            log.error("%s: %d records were still waiting for a worker at the end; they are lost", where, lost)
 
-    async def _pause(self, seconds: float) -> None:
-        """Say when the next attempt is, and wait for it."""
-        log.info("%s: next attempt in %.1f s", self._where, seconds)
-        await self._sleep(seconds)
+    async def _guarded(self, step: Awaitable[None]) -> None:
+        """Await `step`; a mistake in what can be done without is counted and told."""
+        try:
+            await step
+        except Exception as error:  # noqa: BLE001
+            log.error("%s: %s", self._common.where, describe_fault(error, self._common.redactor))
+            self._block.add("errors")
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, unless asked to stop."""
@@ -390,19 +431,27 @@ class Connection:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    async def _or_stop(self, task: asyncio.Task[Any], *, keep: bool = False) -> bool:
-        """Wait for `task`; return False if asked to stop before (the task is cancelled then, unless `keep`)."""
+    async def _or_stop(self, task: asyncio.Task[Any], *others: asyncio.Task[Any]) -> bool:
+        """Wait for `task`, or one of the others; return False if asked to stop before. `task` is cancelled then, unless
+        there are others."""
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, stopping, *others}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             task.cancel()
             raise
         finally:
             stopping.cancel()
-        if task.done():
+        if any(each.done() for each in (task, *others)):
             return True
-        if not keep:
+        if not others:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         return False
+
+
+def _repair(source: Source, vendor: Vendor, block: ConnectionBlock, redactor: Redactor) -> Repair:
+    # Imported where it is wanted: it brings HTTP with it, and a receiver that is started again is in a hurry.
+    from openbell.receiver.repair import Repair
+
+    return Repair(source, vendor, block, redactor)

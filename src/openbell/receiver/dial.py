@@ -6,7 +6,9 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from picows import (
@@ -20,15 +22,18 @@ from picows import (
     WSUpgradeResponse,
     ws_connect,
 )
+from python_socks import ProxyError
 
-from openbell.config import Source
-from openbell.errors import OpenBellError
+from openbell.config import Network, Source
+from openbell.errors import ConfigError, OpenBellError
 from openbell.receiver.ratelimit import excerpt
 from openbell.receiver.redact import Redactor
 from openbell.vendors.base import Vendor
 
-HANDSHAKE_S: Final = 5.0
-CONNECT_S: Final = 15.0
+RETRY_AFTER_MAX_S: Final = 3600.0
+"""A vendor may ask for a longer pause; nobody wants one by a slip of its clock."""
+# Answers after which trying again soon makes things worse: the token is refused, or there were too many attempts.
+_REFUSED: Final = frozenset({401, 403, 418, 429})
 
 # picows logs whole handshakes at its lowest level, token included, and every pause of a socket; errors reach us anyway.
 _quiet = logging.getLogger("openbell.receiver.picows")
@@ -36,7 +41,20 @@ _quiet.setLevel(logging.CRITICAL)
 
 
 class DialError(OpenBellError):
-    """Say why a connection could not be opened; the text is fit for a log."""
+    """Say why a connection could not be opened; the text is fit for a log.
+
+    Attributes
+    ----------
+    refused : bool
+        Whether the other side has answered that it wants to be left alone, or does not know the token.
+    retry_after_s : float
+        How long it asks to be left alone; 0: it does not say.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False, retry_after_s: float = 0.0) -> None:
+        super().__init__(text)
+        self.refused = refused
+        self.retry_after_s = retry_after_s
 
 
 class Dialer:
@@ -45,33 +63,23 @@ class Dialer:
     Parameters
     ----------
     source : Source
-        Limits and socket options.
+        Limits, socket options, and the way to the vendor (``source.network``).
     vendor : Vendor
         Address and headers.
     redactor : Redactor
         For what the other side says.
-    handshake_s, connect_s : float
-        Most time for the upgrade, and for everything (name, TCP, TLS, upgrade).
 
     Notes
     -----
-    Certificates and host names are always verified, by the system's trust store. There are no proxies, and redirects
-    are refused: a token must not be carried to an address that nobody configured.
+    Certificates and host names are always verified, by the system's trust store or by the certificates that are
+    configured. The environment's proxies are not taken by themselves, and redirects are refused: a token must not be
+    carried to an address that nobody configured.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        vendor: Vendor,
-        redactor: Redactor,
-        handshake_s: float = HANDSHAKE_S,
-        connect_s: float = CONNECT_S,
-    ) -> None:
+    def __init__(self, source: Source, vendor: Vendor, redactor: Redactor) -> None:
         self._source = source
         self._vendor = vendor
         self._redactor = redactor
-        self._handshake_s = handshake_s
-        self._connect_s = connect_s
         self._tls: ssl.SSLContext | None = None
 
     async def open(self, make_listener: Callable[[], WSListener]) -> tuple[WSTransport, WSListener]:
@@ -91,42 +99,63 @@ class Dialer:
         def factory(request: WSUpgradeRequest, response: WSUpgradeResponse) -> WSListener:
             return make_listener()
 
+        network = self._source.network
         url = self._vendor.url().reveal()
-        if url.startswith("wss:") and self._tls is None:
-            self._tls = ssl.create_default_context()
         try:
-            async with asyncio.timeout(self._connect_s):
+            proxy = network.proxy_url()
+            if url.startswith("wss:") and self._tls is None:
+                self._tls = trust(network)
+            async with asyncio.timeout(network.connect_s):
                 return await ws_connect(
                     factory,
                     url,
                     ssl_context=self._tls,
-                    websocket_handshake_timeout=self._handshake_s,
+                    websocket_handshake_timeout=network.handshake_s,
                     logger_name=_quiet,
                     max_frame_size=self._source.max_message_bytes,
                     extra_headers=self._vendor.headers() or None,
                     max_redirects=0,
+                    proxy=proxy.reveal() if proxy is not None else None,
                     socket_factory=self._socket if self._source.receive_buffer_bytes else None,
                 )
+        except ConfigError as error:
+            raise DialError(str(error)) from None
         except WSHandshakeError as error:
-            raise DialError(self._refused(error)) from None
+            raise self._refused(error) from None
         except WSInvalidURL:
             raise DialError("the vendor's address is not a WebSocket address") from None
         except TimeoutError:
-            raise DialError("no answer in time") from None
+            raise DialError(f"no answer in time{self._through}") from None
         except ssl.SSLCertVerificationError as error:
             reason = self._redactor.quoted(error.verify_message)
-            raise DialError(f"the certificate is not to be trusted: {reason}") from None
+            raise DialError(
+                f"the certificate is not to be trusted: {reason}; if it is of a private authority, name its "
+                "certificate in source.network.ca_file"
+            ) from None
+        except ProxyError as error:
+            raise DialError(f"the proxy refused: {self._redactor.quoted(str(error))}") from None
         except (OSError, WSError, ValueError) as error:
             text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise DialError(f"{type(error).__name__}: {self._redactor.quoted(text)}") from None
+            raise DialError(f"{type(error).__name__}: {self._redactor.quoted(text)}{self._through}") from None
 
-    def _refused(self, error: WSHandshakeError) -> str:
+    @property
+    def _through(self) -> str:
+        network = self._source.network
+        return " (through the proxy)" if network.proxy or network.proxy_env else ""
+
+    def _refused(self, error: WSHandshakeError) -> DialError:
         if error.response is None:
-            return f"the handshake failed: {self._redactor.quoted(str(error))}"
+            return DialError(f"the handshake failed: {self._redactor.quoted(str(error))}")
         status = error.response.status
         body = error.raw_body or error.response.body
         said = f": {self._redactor.clean(excerpt(bytes(body)))}" if body else ""
-        return f"the handshake was refused: HTTP {status.value} {status.phrase}{said}"
+        retry_after_s = retry_after(error.response.headers.get("Retry-After"))
+        hint = _HINTS.get(status.value, "")
+        return DialError(
+            f"the handshake was refused: HTTP {status.value} {status.phrase}{said}{hint}",
+            refused=status.value in _REFUSED,
+            retry_after_s=retry_after_s,
+        )
 
     async def _socket(self, url: WSParsedURL) -> socket.socket:
         """Return a connected socket whose receive buffer was sized before: later is too late for the TCP window."""
@@ -147,3 +176,43 @@ class Dialer:
             else:
                 return made
         raise failure or OSError("the host has no address")
+
+
+_HINTS: Final = {
+    401: "; look at what token_env or token_file gives",
+    403: "; the account may not do this, or its token is not valid any more",
+    429: "; too many connections or attempts: the next one waits longer",
+}
+
+
+def trust(network: Network) -> ssl.SSLContext:
+    """Return how the other side's certificate is verified.
+
+    Raises
+    ------
+    ConfigError
+        The file of certificates cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=network.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else "there is no certificate in it"
+        raise ConfigError(f"source.network.ca_file: cannot use {network.ca_file!r}: {said}") from None
+    # Also where the system's own setting is laxer.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def retry_after(value: str | None, wall_s: float | None = None) -> float:
+    """Return the seconds that a Retry-After header asks for (a number or a date), an hour at most; 0: nothing."""
+    if value is None:
+        return 0.0
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            until = parsedate_to_datetime(value)
+        except ValueError:
+            return 0.0
+        seconds = until.timestamp() - (time.time() if wall_s is None else wall_s)
+    return min(max(seconds, 0.0), RETRY_AFTER_MAX_S) if seconds == seconds else 0.0

@@ -7,13 +7,18 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from openbell.assignment import assign
-from openbell.config import Config
+from openbell.config import Config, Source
 from openbell.core import ring
+from openbell.core.overlap import Overlap
 from openbell.core.ring import RingWriter
+from openbell.core.snapshot import SnapshotReader
 from openbell.core.symbols import SymbolTable
 from openbell.errors import OpenBellError
 from openbell.lifeline import EXIT_ORPHANED, Lifeline
@@ -21,16 +26,22 @@ from openbell.memory.generation import Generation
 from openbell.memory.locks import RoleLock
 from openbell.memory.names import receiver_lock, ring_name
 from openbell.memory.segment import Kind
-from openbell.monitor.control import Control, ProcessSlot, ProcessState
+from openbell.monitor.control import Control, ProcessSlot, ProcessState, ReceiverCounters
+from openbell.monitor.history import History
+from openbell.monitor.subscriptions import Subscriptions
 from openbell.receiver.clock import MarketClock
 from openbell.receiver.concerned import concerned_symbols
 from openbell.receiver.connection import COUNT_UNKNOWN, Connection
+from openbell.receiver.hours import Hours
 from openbell.receiver.listeners import UNCONNECTED, Hooks, Listener, compiled_listeners
+from openbell.receiver.sampling import Granted, Sampler, Stamps
+from openbell.receiver.subscriber import Subscriber
 from openbell.receiver.turns import Turns, account, starts
 from openbell.record import GapReason
-from openbell.vendors import create
+from openbell.vendors import Vendor, create
 
 HEARTBEAT_S = 0.1
+HEARTBEAT_NS = 100_000_000
 _DRAIN_S = 0.001
 
 
@@ -77,7 +88,11 @@ def _run(lifeline: Lifeline) -> int:
     symbols = SymbolTable(generation.open("symbols", Kind.SYMBOLS, writable=True), generation.symbols_lock)
     counters = control.receiver_counters(index)
     make_listener = compiled_listeners(symbols, rings, counters.memory, control.clock_offset)
-    connections, concerned = _connections(config, control, index, symbols, make_listener)
+    histories = generation.open("history", Kind.HISTORY, writable=True)
+    granted = generation.open("subscriptions", Kind.SUBSCRIPTIONS, writable=True)
+    stamps = _stamps(generation, symbols)
+    shared = _Shared(config, control, index, symbols, make_listener, histories, granted, stamps)
+    connections, concerned = _connections(shared)
     # A listener of its own: connections come and go, and with them their listeners.
     teller = make_listener(UNCONNECTED)
     if began_before:
@@ -92,20 +107,37 @@ def _run(lifeline: Lifeline) -> int:
     clock = MarketClock(config.schedule, teller, lambda: symbols.count, waiting)
     work = _Work(connections, clock, teller, rings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(lifeline, slot, work))
+        return runner.run(_serve(lifeline, slot, counters, work))
 
 
-def _connections(
-    config: Config,
-    control: Control,
-    index: int,
-    symbols: SymbolTable,
-    make_listener: Callable[[Hooks], Listener],
-) -> tuple[list[Connection], list[Callable[[], Collection[bytes]]]]:
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What a receiver's connections have in common."""
+
+    config: Config
+    control: Control
+    index: int
+    symbols: SymbolTable
+    make_listener: Callable[[Hooks], Listener]
+    histories: memoryview
+    subscriptions: memoryview
+    stamps: Stamps
+
+
+def _stamps(generation: Generation, symbols: SymbolTable) -> Stamps:
+    """Return what tells which symbols have had news: when the last of their market data was received."""
+    body = generation.open("snapshot", Kind.SNAPSHOT)
+    reader = SnapshotReader(body)
+    at = reader.column_offset("receive_ns")
+    return Stamps(body[at : at + reader.rows * 8].cast("q"), symbols.lookup)
+
+
+def _connections(shared: _Shared) -> tuple[list[Connection], list[Callable[[], Collection[bytes]]]]:
     """Make the connections that this receiver runs; all their symbols have rows before they are used.
 
     The second list says, of each of them, whom an interruption concerns.
     """
+    config, control, index, symbols = shared.config, shared.control, shared.index, shared.symbols
     counters = control.receiver_counters(index)
     turns: dict[Hashable, Turns] = {}
     connections, concerned = [], []
@@ -127,7 +159,7 @@ def _connections(
             Connection(
                 source,
                 vendor,
-                make_listener,
+                shared.make_listener,
                 block,
                 counters,
                 start_after_s=start_s[assigned.index],
@@ -135,9 +167,19 @@ def _connections(
                 overflow=source.overflow or config.feed.overflow,
                 book_levels=config.feed.book_levels,
                 concerned=concerned[-1] if config.connections > 1 else None,
+                history=History(shared.histories, assigned.index),
+                hours=Hours(config.schedule),
+                make_sampler=partial(_sampler, shared, assigned.index, source, vendor),
+                make_overlap=lambda: Overlap(symbols.rows),
             )
         )
     return connections, concerned
+
+
+def _sampler(shared: _Shared, connection: int, source: Source, vendor: Vendor, subscriber: Subscriber) -> Sampler:
+    """Return what looks after the single symbols of a connection."""
+    asked = Granted(Subscriptions(shared.subscriptions), connection, subscriber, shared.stamps)
+    return Sampler(source, vendor, asked, shared.control.connection(connection), shared.stamps)
 
 
 class _Work:
@@ -180,7 +222,7 @@ class _Work:
         await asyncio.gather(*(connection.stop() for connection in self._connections))
 
 
-async def _serve(lifeline: Lifeline, slot: ProcessSlot, work: _Work) -> int:
+async def _serve(lifeline: Lifeline, slot: ProcessSlot, counters: ReceiverCounters, work: _Work) -> int:
     """Run the connections; return the exit status."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
@@ -190,7 +232,7 @@ async def _serve(lifeline: Lifeline, slot: ProcessSlot, work: _Work) -> int:
         # Asked before the loop could hear it.
         asked.set()
     loop.add_reader(lifeline.fileno(), orphaned.set)
-    heart = asyncio.create_task(_beat(slot))
+    heart = asyncio.create_task(_beat(slot, counters))
     slot.state = ProcessState.RUNNING
     working = asyncio.create_task(work.run())
     waits = [asyncio.create_task(asked.wait()), asyncio.create_task(orphaned.wait())]
@@ -216,10 +258,15 @@ async def _serve(lifeline: Lifeline, slot: ProcessSlot, work: _Work) -> int:
         await asyncio.gather(*pending, return_exceptions=True)
 
 
-async def _beat(slot: ProcessSlot) -> None:
+async def _beat(slot: ProcessSlot, counters: ReceiverCounters) -> None:
+    """Say that we are alive, and how late we were to say it: whatever waits for this loop waits as long."""
     while True:
         slot.beat()
+        due_ns = time.monotonic_ns() + HEARTBEAT_NS
         await asyncio.sleep(HEARTBEAT_S)
+        lag_ns = max(0, time.monotonic_ns() - due_ns)
+        counters.loop_lag_ns = lag_ns
+        counters.loop_lag_peak_ns = max(counters.loop_lag_peak_ns, lag_ns)
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
+from openbell.errors import ConfigError
 from openbell.secret import HIDDEN
 from openbell.vendors.base import Vendor
 
@@ -19,13 +20,15 @@ class Redactor:
     Parameters
     ----------
     vendor : Vendor
-        Its token, as it is and as it stands in an address, and its handshake headers are hidden.
+        Its token, as it is and as it stands in an address, its handshake headers, and the password of the proxy on
+        the way to it are hidden.
     """
 
     def __init__(self, vendor: Vendor) -> None:
         values = [value for _, value in vendor.headers()]
         if (secret := vendor.secret()) is not None:
             values += [secret.reveal(), quote(secret.reveal(), safe=""), quote(secret.reveal())]
+        values += _proxy_credentials(vendor)
         # The longest first: one may contain another.
         self._values = sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)
 
@@ -40,3 +43,17 @@ class Redactor:
         text = self.clean(text)
         shown = ascii(text[:TEXT_MAX])
         return f"{shown}..." if len(text) > TEXT_MAX else shown
+
+
+def _proxy_credentials(vendor: Vendor) -> list[str]:
+    """Return user and password of the vendor's proxy, as they are and as they stand in its address."""
+    try:
+        proxy = vendor.source.network.proxy_url()
+    except ConfigError:
+        # There is none to hide; whoever wants to go through it is told.
+        return []
+    if proxy is None:
+        return []
+    parts = urlsplit(proxy.reveal())
+    named = [text for text in (parts.username, parts.password) if text]
+    return named + [unquote(text) for text in named]

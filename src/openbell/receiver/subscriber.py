@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from openbell.config import Source
@@ -53,6 +53,14 @@ class Subscriber:
         self.where = vendor.display_url()
         self.redactor = Redactor(vendor)
 
+        self._session: Session | None = None
+
+    @property
+    def keys(self) -> Mapping[str, bytes]:
+        """The symbols that are wanted, in the order of the request, each with its key in the symbol table."""
+        source = self.source
+        return {each: (source.prefix + self.vendor.symbol_key(each)).encode() for each in source.symbols}
+
     def open(self, on_change: Callable[[], None]) -> Session:
         """Return the session of a new socket.
 
@@ -61,7 +69,13 @@ class Subscriber:
         on_change : callable
             Called whenever `Session.granted` or `Session.all_sent` may have changed.
         """
-        return Session(self, on_change)
+        self._session = Session(self, on_change)
+        return self._session
+
+    def resubscribe(self, symbols: Sequence[str]) -> None:
+        """Ask for symbols once more: alone where requests add to one another, else with all others."""
+        if self._session is not None:
+            self._session.ask_again(symbols if self.vendor.manner.adds else self.source.symbols)
 
 
 class Session:
@@ -84,6 +98,7 @@ class Session:
         self._on_change = on_change
         self._unanswered = 0
         self._refused = False
+        self._send: Callable[[bytes], None] | None = None
         self.all_sent = False
 
     @property
@@ -99,6 +114,7 @@ class Session:
         send : callable
             Sends one text message.
         """
+        self._send = send
         vendor, block = self._subscriber.vendor, self._subscriber.block
         manner, ack_s = vendor.manner, self._subscriber.source.subscribing.ack_s
         sent = 0
@@ -122,6 +138,13 @@ class Session:
                     sent,
                     ack_s,
                 )
+
+    def ask_again(self, symbols: Sequence[str]) -> None:
+        """Send the requests for `symbols` once more."""
+        if self._send is not None:
+            for request in self._subscriber.vendor.requests(symbols):
+                self._unanswered += self._subscriber.vendor.manner.acknowledges
+                self._send(request.payload)
 
     async def _beat(self, send: Callable[[bytes], None]) -> None:
         vendor = self._subscriber.vendor

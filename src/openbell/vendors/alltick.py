@@ -31,7 +31,9 @@ from openbell.errors import ConfigError
 from openbell.reasons import Reason
 from openbell.record import Kind
 from openbell.secret import Secret
+from openbell.vendors import alltick_latest
 from openbell.vendors.base import Ack, Control, HeartbeatAck, Refusal, Vendor
+from openbell.vendors.latest import Latest, LatestRequest
 from openbell.vendors.plan import Field, Ignore, Op, Route
 from openbell.vendors.semantics import Request, Semantics
 
@@ -82,6 +84,9 @@ _ERRORS: Final = {
     ),
 }
 _PASSING: Final = frozenset({429, 605, 606})
+
+# A simulator on this machine wants a token like the vendor, and takes any.
+_LOCAL_TOKEN: Final = "local"
 
 _URLS: Final = {
     "stock": "wss://quote.alltick.co/quote-stock-b-ws-api",
@@ -217,6 +222,7 @@ class AllTick(Vendor):
     public_paths = frozenset(urlsplit(url).path for url in _URLS.values())
     # A third of the silence that the vendor bears.
     heartbeat_interval_s = 10.0
+    latest_pause_s = alltick_latest.PAUSE_S
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -279,8 +285,7 @@ class AllTick(Vendor):
     def url(self) -> Secret:
         """Return the address with the token in its query, as the vendor wants it."""
         parts = urlsplit(self._base)
-        # A simulator on this machine wants a token like the vendor, and takes any.
-        value = self._token.reveal() if self._token is not None else "local"
+        value = self._token.reveal() if self._token is not None else _LOCAL_TOKEN
         token = f"token={quote(value, safe='')}"
         return Secret(urlunsplit(parts._replace(query=f"{parts.query}&{token}" if parts.query else token)))
 
@@ -308,6 +313,16 @@ class AllTick(Vendor):
     def explain(self, code: int | None) -> str | None:
         """Return what the vendor's table of errors says, and what to do."""
         return _ERRORS.get(code) if code is not None else None
+
+    def latest(self, symbols: Sequence[str]) -> list[LatestRequest] | None:
+        """Return requests for the latest trades, as many codes each as the plan and an address have room for."""
+        size = min(alltick_latest.CODES_A_REQUEST, self.source.max_streams or alltick_latest.CODES_A_REQUEST)
+        token = self._token.reveal() if self._token is not None else _LOCAL_TOKEN
+        return alltick_latest.requests(self._base, token, symbols, size)
+
+    def read_latest(self, body: bytes) -> list[Latest]:
+        """Return the latest trades that an answer tells."""
+        return alltick_latest.read(body)
 
     def heartbeat(self) -> bytes:
         """Return the next heartbeat."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from openbell.config import Source
 from openbell.secret import Secret
+from openbell.vendors.latest import Latest, LatestRequest
 from openbell.vendors.plan import Ignore, Route
 from openbell.vendors.semantics import Request, Semantics
 
@@ -118,6 +119,9 @@ class Vendor(ABC):
     connection_spacing_s: float = 0.0
     """Least time between requests of two connections of one account, in seconds; connecting counts as one."""
 
+    latest_pause_s: float = 1.0
+    """Least time between two requests of `latest`, in seconds."""
+
     def __init__(self, source: Source) -> None:
         self.source = source
 
@@ -184,6 +188,20 @@ class Vendor(ABC):
         # Some venues put the key into the path: wss://host/ws/<listen key>.
         path = parts.path if parts.path in ("", "/") or parts.path in self.public_paths else "/…"
         return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, path, "", ""))
+
+    def latest(self, symbols: Sequence[str]) -> list[LatestRequest] | None:
+        """Return the HTTP requests for the latest trades of `symbols`, or None: the vendor has no such interface."""
+        return None
+
+    def read_latest(self, body: bytes) -> list[Latest]:
+        """Return what the answer to such a request says.
+
+        Raises
+        ------
+        VendorError
+            It is an error; the message is the vendor's.
+        """
+        raise NotImplementedError(f"{type(self).__name__} asks for latest trades, and does not define how to read them")
 
     def secret(self) -> Secret | None:
         """Return what must be cut out of the vendor's own words before they are logged, if anything."""

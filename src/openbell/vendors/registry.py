@@ -70,6 +70,12 @@ def create(source: Source) -> Vendor:
     vendor = load(source.vendor)(source)
     # Asked for here, so that a table that does not fit the vendor is refused with everything else that does not.
     _ = vendor.manner
+    source.network.proxy_url()
+    if source.liveness.repair_after_gap and vendor.latest(source.symbols) is None:
+        raise ConfigError(
+            f"source.liveness.repair_after_gap: {vendor.name} has no HTTP interface for the latest prices, or not at "
+            "this address; leave the key out"
+        )
     return vendor
 
 
