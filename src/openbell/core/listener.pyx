@@ -122,7 +122,7 @@ cdef class FrameListener(WSListener):
     open_symbols : bool
         Give a symbol that was not asked for a row, instead of counting and dropping it.
     max_message_bytes : int
-        A fragmented message longer than this is counted and dropped.
+        A message in fragments that is longer than this is counted, and ends the connection (1009).
     publish_every : int
         Publish at the latest after so many frames of one read.
     side_queue_records : int
@@ -223,6 +223,12 @@ cdef class FrameListener(WSListener):
                 self._count(TOO_LARGE, 1)
                 self.counters[C_EVENTS] += 1
                 self.messages_here += 1
+                # As with a frame that is too large: whoever sends such a message may never end it.
+                self.close_code = 1009
+                self.close_reason = "a message in fragments was larger than max_message_bytes"
+                if transport is not None:
+                    transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
+                    transport.disconnect()
             else:
                 self._fragments += frame.get_payload_as_bytes()
         if frame.fin:
