@@ -201,6 +201,7 @@ _RULES = {
     "updated": "if touched",
     "session": "zero",
     "gaps": "zero",
+    "repaired": "zero",
     "status": "zero",
 }
 _BOOK = ("book_bid_", "book_ask_")

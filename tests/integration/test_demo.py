@@ -106,6 +106,22 @@ def test_every_market_is_taken_whole_in_every_dialect(arguments: tuple[str, ...]
     assert set(result["peak_rss_mb"]) >= {"simulator", "receiver-0", "worker-0"}
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("symbol-array", "--cumulative", "--frame-ticks", "20"),
+        ("symbol-text", "--frame-ticks", "20"),
+        ("symbol-wildcard",),
+        ("symbol-query", "--connections", "2"),
+        ("command-code",),
+    ],
+    ids=" ".join,
+)
+def test_every_dialect_of_relays_is_taken_whole_by_the_generic_vendor(arguments: tuple[str, ...]) -> None:
+    result = play("--seconds", "0.3", "--symbols", "1000", "--workers", "1", "--dialect", *arguments)
+    assert result["ok"] and result["sent"] == result["applied"] > 1000
+
+
 def capture_of(path: Path, messages: int) -> Path:
     """Write a capture of `messages` Binance messages of one symbol, a fifth of each kind, and a REST answer."""
     with gzip.open(path, "wt") as file:

@@ -9,9 +9,10 @@ from typing import Any
 import click
 import pytest
 
+import openbell.cli.dialects
 from openbell.cli.simulate import simulate
 from openbell.errors import ConfigError
-from openbell.simulator import Simulator, SimulatorOptions
+from openbell.simulator import DIALECTS, Simulator, SimulatorOptions
 from openbell.simulator.__main__ import _arguments
 from openbell.simulator.market import MadeMarket
 from openbell.simulator.pace import PROFILES
@@ -39,6 +40,11 @@ def test_every_option_of_the_simulator_can_be_given() -> None:
     assert given == {field.name for field in dataclasses.fields(SimulatorOptions)}
 
 
+def test_both_command_lines_know_every_dialect() -> None:
+    assert openbell.cli.dialects.DIALECTS == DIALECTS
+    assert all(f"`{dialect}`" in PAGE for dialect in DIALECTS)
+
+
 def test_every_option_is_documented() -> None:
     missing = [name for name in command_options() | module_options() if f"`{name}" not in PAGE]
     assert missing == []
@@ -55,6 +61,10 @@ def test_every_option_is_documented() -> None:
         {"books": True, "book_levels": 11},
         {"dialect": "binance", "frame_ticks": 10},
         {"dialect": "ticks", "join": 10},
+        {"dialect": "symbol-array", "books": True},
+        {"dialect": "command-code", "frame_ticks": 2},
+        {"dialect": "symbol-text", "cumulative": True},
+        {"cumulative": True},
         {"codes_limit": -1},
         {"connections_limit": -1},
         {"request_spacing_s": -0.1},

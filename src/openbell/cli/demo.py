@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from openbell.cli.dialects import DIALECTS
 from openbell.cli.exits import FAILED, INTERRUPTED, OK
 from openbell.cli.output import Output, json_option
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 @click.option(
     "--universe",
     type=click.Choice(["cn", "hk", "us", "crypto"]),
-    help="Market to make up.  [default: cn; crypto with --dialect binance]",
+    help="Market to make up.  [default: the dialect's; cn with alltick]",
 )
 @click.option(
     "--dialect",
-    type=click.Choice(["alltick", "ticks", "binance"]),
+    type=click.Choice(DIALECTS),
     help="What the made-up market speaks.  [default: alltick]",
 )
 @click.option(
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option("--scale", type=click.FloatRange(min=0.001), help="Multiplies all rates.  [default: 1]")
 @click.option("--frame-ticks", type=click.IntRange(1, 1000), help="Events a frame, with --dialect ticks.  [default: 1]")
+@click.option("--cumulative", is_flag=True, help="symbol-array: volumes are those of the day so far.")
 @click.option("--books", is_flag=True, help="Half of the events are order books (best bids and offers at Binance).")
 @click.option(
     "--book-levels", type=click.IntRange(1, 10), help="Levels a side of the order books.  [default: the market's]"
@@ -85,6 +87,7 @@ def demo(
     profile: str | None,
     scale: float | None,
     frame_ticks: int | None,
+    cumulative: bool,
     books: bool,
     book_levels: int | None,
     seconds: float | None,
@@ -123,6 +126,7 @@ def demo(
         profile=profile or "",
         scale=scale or 0.0,
         frame_ticks=frame_ticks or 0,
+        cumulative=cumulative,
         books=books,
         book_levels=book_levels or 0,
         seconds=seconds,

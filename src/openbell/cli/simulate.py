@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from openbell.cli.dialects import DIALECTS
 from openbell.cli.exits import INTERRUPTED, OK
 from openbell.cli.output import Output, json_option
 
@@ -16,14 +17,14 @@ from openbell.cli.output import Output, json_option
 @click.option(
     "--universe",
     type=click.Choice(["cn", "hk", "us", "crypto"]),
-    help="Market to make up.  [default: cn; crypto with --dialect binance]",
+    help="Market to make up.  [default: the dialect's; cn with alltick]",
 )
 @click.option(
     "--dialect",
-    type=click.Choice(["alltick", "ticks", "binance"]),
+    type=click.Choice(DIALECTS),
     default="alltick",
     show_default=True,
-    help="What a made-up market speaks; ticks are plain batches.",
+    help="What a made-up market speaks; ticks are plain batches, the last ones what relays speak.",
 )
 @click.option(
     "--profile",
@@ -39,6 +40,7 @@ from openbell.cli.output import Output, json_option
 @click.option(
     "--join", type=click.IntRange(1, 1000), default=1, show_default=True, help="AllTick pushes a frame, by newlines."
 )
+@click.option("--cumulative", is_flag=True, help="symbol-array: volumes are those of the day so far.")
 @click.option("--books", is_flag=True, help="Half of the events are order books, or Binance's best bids and offers.")
 @click.option("--book-levels", type=click.IntRange(1, 10), help="Levels a side of AllTick's books.  [default: all]")
 @click.option("--enforce", is_flag=True, help="Keep clients to the limits the venue publishes.")
@@ -102,6 +104,7 @@ def simulate(
     scale: float,
     frame_ticks: int,
     join: int,
+    cumulative: bool,
     books: bool,
     book_levels: int | None,
     enforce: bool,
@@ -144,6 +147,7 @@ def simulate(
         scale=scale,
         frame_ticks=frame_ticks,
         join=join,
+        cumulative=cumulative,
         books=books,
         book_levels=book_levels or 0,
         enforce=enforce,

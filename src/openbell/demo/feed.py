@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from openbell.config import Config, Feed, Source
+from openbell.config import Config, Feed, Generic, Source
+from openbell.config.generic import generic
 from openbell.demo.exchange import Event, Lists
 from openbell.demo.options import DemoError, DemoOptions
 
@@ -13,6 +14,14 @@ _BOOK = "book:"
 _CAPACITY = 16_384
 _RING, _SMALL_RING = 65_536, 1_024
 _SMALL_BUFFER = 262_144
+_ADDRESS_BYTES = 7_000
+_PROFILES = {
+    "symbol-array": "symbol-array",
+    "symbol-text": "symbol-text",
+    "symbol-wildcard": "symbol-text",
+    "symbol-query": "symbol-query",
+    "command-code": "command-code",
+}
 
 
 def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
@@ -46,12 +55,21 @@ def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
                 f"the capture has arrays of a whole market ({whole[0]}), of which the oracle states nothing"
             )
         streams = tuple(sorted({stream.partition("@")[2] for stream in lists.streams}))
+    described = _described(ready.vendor, options)
+    connections = options.connections
+    if described is not None and described.in_address:
+        # An address has no room for a whole market.
+        connections = max(connections, -(-sum(len(symbol) + 1 for symbol in symbols) // _ADDRESS_BYTES))
+    everything = ready.vendor == "symbol-wildcard"
     source = Source(
-        vendor=ready.vendor,
+        vendor=ready.vendor if described is None else "generic",
+        generic=described,
         url=ready.url,
-        symbols=symbols,
+        # What stands for all of them is asked for, and what comes is taken.
+        symbols=() if everything else symbols,
+        open=everything,
         streams=streams,
-        connections=options.connections,
+        connections=connections,
         token_env=_TOKEN if ready.vendor == "alltick" else None,
         # Left to the system it grows to some MB, and one read of that is what a blocked receiver has to keep.
         receive_buffer_bytes=_SMALL_BUFFER if options.slow_worker else 0,
@@ -71,3 +89,17 @@ def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
         ring_capacity=_SMALL_RING if options.slow_worker else _RING,
     )
     return Config(feed=feed, sources=(source,))
+
+
+def _described(dialect: str, options: DemoOptions) -> Generic | None:
+    """Return the description of a relay's dialect, None of a vendor's own."""
+    profile = _PROFILES.get(dialect)
+    if profile is None:
+        return None
+    keys: dict[str, object] = {}
+    if dialect == "symbol-array":
+        keys["volume_is"] = "cumulative" if options.cumulative else "trade"
+    if dialect != "symbol-query":
+        # The simulator answers every request, which not every server of these dialects does.
+        keys["acknowledges"] = True
+    return generic(profile, **keys)

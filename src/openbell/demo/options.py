@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS = 20.0
 
-_MADE_UP = ("universe", "dialect", "profile", "scale", "frame_ticks", "books", "book_levels")
+_MADE_UP = ("universe", "dialect", "profile", "scale", "frame_ticks", "cumulative", "books", "book_levels")
 """What is asked of a made-up market alone, where it is not empty or 0."""
 
 
@@ -36,13 +36,15 @@ class DemoOptions:
     Attributes
     ----------
     universe : str
-        The market to make up; empty: the dialect's own. Unused with `capture`, as are the next six.
+        The market to make up; empty: the dialect's own. Unused with `capture`, as are the next seven.
     dialect, profile : str
         See `SimulatorOptions`; empty: its defaults.
     scale : float
         Multiplies all rates; 0: 1.
     frame_ticks : int
         Events a frame of the dialect ``"ticks"``; 0: 1.
+    cumulative : bool
+        The volumes of a relay are those of the day so far.
     books : bool
         Half of the events are order books.
     book_levels : int
@@ -85,6 +87,7 @@ class DemoOptions:
     profile: str = ""
     scale: float = 0.0
     frame_ticks: int = 0
+    cumulative: bool = False
     books: bool = False
     book_levels: int = 0
     seconds: float | None = None
@@ -117,6 +120,8 @@ class DemoOptions:
                 "connections: a capture is played over one connection: some of its messages may name no stream, go to "
                 "everybody, and would come several times"
             )
+        if self.dialect == "symbol-wildcard" and self.connections > 1:
+            raise ConfigError("connections: whoever asks for everything gets it over one; leave the option out")
         if self.receivers > self.connections:
             raise ConfigError(
                 f"receivers: {self.receivers} receivers need as many connections, and there "

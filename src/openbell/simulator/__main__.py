@@ -25,6 +25,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--scale", type=float)
     parser.add_argument("--frame-ticks", type=int)
     parser.add_argument("--join", type=int)
+    parser.add_argument("--cumulative", action="store_true")
     parser.add_argument("--books", action="store_true")
     parser.add_argument("--book-levels", type=int)
     parser.add_argument("--enforce", action="store_true")

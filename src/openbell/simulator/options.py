@@ -11,15 +11,16 @@ from pathlib import Path
 from openbell.errors import ConfigError, OpenBellError
 from openbell.simulator import pace
 from openbell.simulator.faults.script import DEFAULT_EVERY_S, Fault, choose
+from openbell.simulator.relays import RELAYS
 from openbell.simulator.rules import NO_RULES, PUBLISHED, Rules
 from openbell.simulator.trading import DEFAULT_OPEN_MS
 from openbell.simulator.universe import UNIVERSES
 
-DIALECTS = ("alltick", "ticks", "binance")
+DIALECTS = ("alltick", "ticks", "binance", *RELAYS)
 PROFILES = ("steady", "open")
 _MADE_UP = (
     *("universe", "dialect", "profile", "scale", "frame_ticks", "join", "books", "book_levels", "enforce"),
-    *("codes_limit", "connections_limit", "request_spacing_s", "connection_spacing_s", "stamp_ns"),
+    *("codes_limit", "connections_limit", "request_spacing_s", "connection_spacing_s", "stamp_ns", "cumulative"),
     *("fault", "faults", "fault_every_s", "fault_clients", "commands", "journal"),
 )
 """What is asked of a made-up market alone."""
@@ -41,17 +42,20 @@ class SimulatorOptions:
     ----------
     universe : str
         The market to make up: ``"cn"``, ``"hk"``, ``"us"`` or ``"crypto"``; empty: ``"crypto"`` with Binance's dialect,
-        else ``"cn"``. Unused with `capture`.
+        a relay's own, else ``"cn"``. Unused with `capture`.
     dialect : str
-        What the made-up market speaks: ``"alltick"``, ``"binance"`` or ``"ticks"`` (see `openbell.simulator.ticks`).
+        What the made-up market speaks: ``"alltick"``, ``"binance"``, ``"ticks"`` (see `openbell.simulator.ticks`) or
+        one of `openbell.simulator.relays`.
     profile : str
         ``"steady"``: one trade a symbol, then `rate`; ``"open"``: the universe's opening (`openbell.simulator.pace`).
     scale : float
         Multiplies all rates, at least 0.001.
     frame_ticks : int
-        With ``"ticks"``, how many consecutive events share a frame, at most 1,000.
+        With ``"ticks"``, and relays that send lists, how many consecutive events share a frame, at most 1,000.
     join : int
         With ``"alltick"``, how many consecutive pushes share a frame, joined by newlines; at most 1,000.
+    cumulative : bool
+        With a relay that sends volumes: they are those of the day so far, not of each trade.
     books : bool
         Half of the events are order books (AllTick), or best bids and offers (Binance).
     book_levels : int
@@ -122,6 +126,7 @@ class SimulatorOptions:
     scale: float = 1.0
     frame_ticks: int = 1
     join: int = 1
+    cumulative: bool = False
     books: bool = False
     book_levels: int = 0
     enforce: bool = False
@@ -159,7 +164,7 @@ class SimulatorOptions:
             self._refuse_what_is_made_up()
         if not self.universe:
             # Frozen means: for everybody else.
-            object.__setattr__(self, "universe", "crypto" if self.dialect == "binance" else "cn")
+            object.__setattr__(self, "universe", own_universe(self.dialect))
         for name, value, known in (
             ("universe", self.universe, tuple(UNIVERSES)),
             ("dialect", self.dialect, DIALECTS),
@@ -171,12 +176,20 @@ class SimulatorOptions:
             raise ConfigError(f"the {self.universe} universe trades around the clock and has no opening; write steady")
         if self.capture is None and self.speed != 1.0:
             raise ConfigError("speed: a made-up market has its own pace; give a rate, or a capture to speed up")
-        if self.frame_ticks != 1 and self.dialect != "ticks":
+        relay = RELAYS.get(self.dialect)
+        listed = relay.listed if relay is not None else self.dialect == "ticks"
+        if self.frame_ticks != 1 and not listed:
             raise ConfigError(f"frame_ticks is for the dialect 'ticks', not {self.dialect!r}; AllTick has join")
+        if self.cumulative and (relay is None or not relay.sends("volume")):
+            raise ConfigError(
+                f"cumulative is for a relay that sends volumes, and {self.dialect!r} is none; write symbol-array"
+            )
         if self.join != 1 and self.dialect != "alltick":
             raise ConfigError(f"join is for the dialect 'alltick', not {self.dialect!r}")
-        if self.books and self.dialect == "ticks":
-            raise ConfigError("books: the dialect 'ticks' has trades alone; write alltick or binance")
+        if relay is not None and self.faulty:
+            raise ConfigError(f"faults: relays such as {self.dialect!r} have none; write alltick, ticks or binance")
+        if self.books and self.dialect not in ("alltick", "binance"):
+            raise ConfigError(f"books: the dialect {self.dialect!r} has trades alone; write alltick or binance")
         if self.book_levels and not (self.books and self.dialect == "alltick"):
             raise ConfigError("book_levels is for the order books of the dialect 'alltick'; add books")
         if not _is_loopback(self.host):
@@ -257,12 +270,18 @@ class SimulatorOptions:
     @property
     def rules(self) -> Rules:
         """What a made-up market enforces."""
-        return (PUBLISHED[self.dialect] if self.enforce else NO_RULES).overridden(
+        return (PUBLISHED.get(self.dialect, NO_RULES) if self.enforce else NO_RULES).overridden(
             codes=self.codes_limit,
             connections=self.connections_limit,
             request_spacing_s=self.request_spacing_s,
             connection_spacing_s=self.connection_spacing_s,
         )
+
+
+def own_universe(dialect: str) -> str:
+    """Return the market that a dialect makes up unless another one is asked for."""
+    relay = RELAYS.get(dialect)
+    return relay.universe if relay is not None else "crypto" if dialect == "binance" else "cn"
 
 
 def parse_speed(text: str) -> float:

@@ -25,7 +25,10 @@ from openbell.simulator.market import MadeMarket, Market
 from openbell.simulator.options import SimulatorError, SimulatorOptions
 from openbell.simulator.oracle import write_oracle, write_private
 from openbell.simulator.playback import CaptureMarket
+from openbell.simulator.relaying import RelayVenue
+from openbell.simulator.relays import RELAYS
 from openbell.simulator.stocks import StockVenue
+from openbell.simulator.venue import Venue
 
 Report = Callable[[Mapping[str, object]], None]
 """Takes what the simulator has to say, an event at a time."""
@@ -66,8 +69,7 @@ class Simulator:
         if options.capture is not None:
             self._market = CaptureMarket(options.capture, options)
         else:
-            venue = CoinVenue(options) if options.dialect == "binance" else StockVenue(options)
-            self._market = (FaultyMarket if options.faulty else MadeMarket)(venue, options)
+            self._market = (FaultyMarket if options.faulty else MadeMarket)(_venue(options), options)
         opening = options.capture is None and options.profile == "open"
         self._floor = Floor(OPENING_PATIENCE_BYTES if opening else PATIENCE_BYTES)
         self._conductor: Conductor | None = None
@@ -241,6 +243,13 @@ class Simulator:
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             self.leave()
+
+
+def _venue(options: SimulatorOptions) -> Venue:
+    """Return the market to be made up, in its dialect."""
+    if options.dialect in RELAYS:
+        return RelayVenue(options)
+    return CoinVenue(options) if options.dialect == "binance" else StockVenue(options)
 
 
 def serve(options: SimulatorOptions, report: Report = print_report) -> None:

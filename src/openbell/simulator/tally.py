@@ -57,7 +57,7 @@ class MarketOracle:
             return
         self.counts.sent += len(chosen)
         self.counts.trades += len(chosen)
-        chosen, first, ends = _grouped(block.symbol, chosen)
+        chosen, first, ends = grouped(block.symbol, chosen)
         row, last = block.symbol[chosen[first]], chosen[ends - 1]
         price = block.price[chosen]
         high, low = np.maximum.reduceat(price, first), np.minimum.reduceat(price, first)
@@ -79,7 +79,7 @@ class MarketOracle:
         else:
             self.counts.books += len(chosen)
             self._is_book = True
-        chosen, _, ends = _grouped(block.symbol, chosen)
+        chosen, _, ends = grouped(block.symbol, chosen)
         last = chosen[ends - 1]
         row, books = block.symbol[last], block.books(last)
         step = np.arange(self._book.shape[2])
@@ -162,7 +162,7 @@ class MarketOracle:
         return row
 
 
-def _grouped(symbol: npt.NDArray[np.intp], chosen: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], Ints, Ints]:
+def grouped(symbol: npt.NDArray[np.intp], chosen: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], Ints, Ints]:
     """Return `chosen` by symbol, in order of time within each, and where each symbol's events begin and end."""
     # The stable sort keeps the order; of 16-bit numbers it is a radix sort.
     chosen = chosen[np.argsort(symbol[chosen].astype(np.uint16), kind="stable")]

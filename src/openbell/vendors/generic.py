@@ -24,6 +24,8 @@ from openbell.vendors.semantics import Request, Semantics
 
 SYMBOLS_A_MESSAGE: Final = 20
 PAUSE_S: Final = 0.05
+ADDRESS_BYTES: Final = 8_000
+"""Longest address: nginx and Apache refuse a request line of more than about 8 KB unless told otherwise."""
 
 
 class GenericVendor(Vendor):
@@ -124,8 +126,20 @@ class GenericVendor(Vendor):
             # No rule is known, but many a relay works through its requests one by one.
             pause_s=0.0 if source.local or source.subscribing.pause_s is not None else PAUSE_S,
             acknowledges=described.acknowledges,
-            limit=source.max_streams,
+            limit=self._limit(),
         )
+
+    def _limit(self) -> int | None:
+        """Return how many symbols a connection can have: as the source says, or as many as an address has room for."""
+        source = self.source
+        if not self._described.in_address or source.open:
+            return source.max_streams
+        longest = max(len(quote(symbol, safe="*:")) for symbol in source.symbols) + len(self._described.separator)
+        rest = len(self.url().reveal()) - sum(
+            len(quote(symbol, safe="*:")) + len(self._described.separator) for symbol in source.symbols
+        )
+        fits = max(1, (ADDRESS_BYTES - rest) // longest)
+        return fits if source.max_streams is None else min(fits, source.max_streams)
 
     def _check_token(self) -> None:
         if self._described.needs_token and self._token is None:
@@ -148,6 +162,12 @@ class GenericVendor(Vendor):
             raise ConfigError(
                 f"source.symbols: {len(source.symbols)} symbols on a connection, and max_streams allows "
                 f"{source.max_streams}; ask for fewer, or raise connections"
+            )
+        # How many connections there will be is worked out from what each may have, where nobody has said it.
+        if described.in_address and source.connections and (size := len(self.url().reveal())) > ADDRESS_BYTES:
+            raise ConfigError(
+                f"source.symbols: {len(source.symbols)} symbols make an address of {size} bytes, and many servers "
+                f"refuse more than {ADDRESS_BYTES}; raise connections"
             )
         asks = self._subscribe is not None or described.in_address
         if not source.open and not asks:
