@@ -137,8 +137,4 @@ def test_whole_messages_are_counted_however_they_come(tmp_path: Path) -> None:
     assert receiver.listener.messages == 3
     receiver.receive(frame(WSMsgType.CONTINUATION, tick()[10:]))
     assert receiver.listener.messages == 4
-    receiver.receive(frame(WSMsgType.TEXT, b"x" * 1000, fin=False))
-    receiver.receive(frame(WSMsgType.CONTINUATION, b"x" * 1000, fin=False))
-    receiver.receive(frame(WSMsgType.CONTINUATION, b"x"))
-    assert receiver.listener.messages == 5
     assert receiver.listener.last_read_ns > 0

@@ -37,6 +37,7 @@ cdef class FrameListener(WSListener):
     cdef uint64_t records_at_read
     cdef int64_t receive_ns
     cdef bytearray _fragments
+    cdef int fragments
     cdef bint skipping
     # What this connection does while another one is there for the same events: NULL, or an `Overlap`.
     cdef Overlap overlap
@@ -48,6 +49,7 @@ cdef class FrameListener(WSListener):
     cdef str close_reason
 
     cdef _unusual(self, WSTransport transport, WSFrame frame)
+    cdef _too_large(self, WSTransport transport)
     cdef void _stamp(self) noexcept nogil
     cdef int _message(self, const char *data, Py_ssize_t size) except -1
     cdef int _routed(self, const CompiledRoute *route, const char *data, Py_ssize_t size) except -1

@@ -88,6 +88,8 @@ cdef enum:
     WHY_FRAME_DIFFERS = 2
     # Events of a list whose symbols are hashed, and their table lines fetched, before the first is looked up.
     AHEAD = 16
+    # Nobody cuts a message into so many; each takes as long as a message of its own.
+    FRAGMENTS_MAX = 1 << 16
     # Above this a copy of the payload costs more than a memoryview object.
     COPY_MAX = 1024
 
@@ -122,7 +124,7 @@ cdef class FrameListener(WSListener):
     open_symbols : bool
         Give a symbol that was not asked for a row, instead of counting and dropping it.
     max_message_bytes : int
-        A message in fragments that is longer than this is counted, and ends the connection (1009).
+        A fragmented message longer than this is counted, and ends the connection (1009).
     publish_every : int
         Publish at the latest after so many frames of one read.
     side_queue_records : int
@@ -215,20 +217,12 @@ cdef class FrameListener(WSListener):
             return
         if frame.msg_type != WSMsgType.CONTINUATION:
             self._fragments = bytearray()
+            self.fragments = 0
             self.skipping = False
         if not self.skipping:
-            if len(self._fragments) + frame.payload_size > self.max_message_bytes:
-                self.skipping = True
-                self._fragments = bytearray()
-                self._count(TOO_LARGE, 1)
-                self.counters[C_EVENTS] += 1
-                self.messages_here += 1
-                # As with a frame that is too large: whoever sends such a message may never end it.
-                self.close_code = 1009
-                self.close_reason = "a message in fragments was larger than max_message_bytes"
-                if transport is not None:
-                    transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
-                    transport.disconnect()
+            self.fragments += 1
+            if len(self._fragments) + frame.payload_size > self.max_message_bytes or self.fragments > FRAGMENTS_MAX:
+                self._too_large(transport)
             else:
                 self._fragments += frame.get_payload_as_bytes()
         if frame.fin:
@@ -237,6 +231,18 @@ cdef class FrameListener(WSListener):
                 self._message(PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole))
             self._fragments = bytearray()
             self.skipping = False
+
+    cdef _too_large(self, WSTransport transport):
+        """As picows does with a frame that is too large: what is still to come of it would only take our time."""
+        self.skipping = True
+        self._fragments = bytearray()
+        self._count(TOO_LARGE, 1)
+        self.counters[C_EVENTS] += 1
+        self.messages_here += 1
+        self.close_code = WSCloseCode.MESSAGE_TOO_BIG
+        self.close_reason = "a message in fragments was larger than max_message_bytes"
+        transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
+        transport.disconnect()
 
     # ---- the hot path ----
 
