@@ -357,7 +357,7 @@ def test_an_address_may_have_a_query_that_holds_no_credential() -> None:
         (MINIMAL.replace("workers", "symbols_capacity"), "feed.symbols_capacity: 3 symbols do not fit a capacity of 2"),
         (
             # In upper case, as it arrives, the letter takes more bytes.
-            MINIMAL.replace("alltick", "binance").replace("700.HK", "ŉ" * 15),
+            MINIMAL[: MINIMAL.index("symbols")].replace("alltick", "binance") + f'symbols = ["{"ŉ" * 15}"]\n',
             "which takes 45 bytes with its prefix; 31 is the most",
         ),
     ],
@@ -388,7 +388,7 @@ symbols = ["BTCUSDT", "ETHUSDT"]
     ("text", "said"),
     [
         (
-            TWO.replace('["BTCUSDT"', '["600519.sh"'),
+            TWO.replace('"binance"', '"ticks"\nurl = "ws://127.0.0.1:1/"').replace('["BTCUSDT"', '["600519.SH"'),
             "[[source]] 2 of 2: source.symbols: '600519.SH' is a symbol of [[source]] 1, too",
         ),
         (
@@ -411,9 +411,8 @@ def test_what_sources_cannot_do_together_is_refused(
 
 def test_sources_that_share_a_symbol_get_along_with_a_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALLTICK_TOKEN", TOKEN)
-    loaded = config.load(
-        write(tmp_path, TWO.replace('["BTCUSDT"', '["600519.SH"') + 'prefix = "b:"\nconnections = 2\n')
-    )
+    plain = TWO.replace('"binance"', '"ticks"\nurl = "ws://127.0.0.1:1/"').replace('["BTCUSDT"', '["600519.SH"')
+    loaded = config.load(write(tmp_path, plain + 'prefix = "b:"\nconnections = 2\n'))
     made = vendors.check(loaded, "feed.toml")
     assert [vendor.source.symbols for vendor in made] == [loaded.sources[0].symbols, ("600519.SH",), ("ETHUSDT",)]
     with pytest.raises(ConfigError, match="there are 2, and this takes a configuration with one source"):
@@ -432,8 +431,9 @@ def test_a_configuration_survives_the_way_to_a_child_process(tmp_path: Path) -> 
 
 
 def test_symbols_that_arrive_alike_take_one_place(tmp_path: Path) -> None:
-    text = MINIMAL.replace("alltick", "binance").replace("workers = 2", "symbols_capacity = 2")
-    loaded = config.load(write(tmp_path, text.replace("700.HK", "600519.sh")))
+    text = MINIMAL[: MINIMAL.index("symbols")].replace("alltick", "binance")
+    text = text.replace("workers = 2", "symbols_capacity = 2") + 'symbols = ["BTCUSDT", "ETHUSDT", "btcusdt"]\n'
+    loaded = config.load(write(tmp_path, text))
     assert len(loaded.source.symbols) == 3
     assert [vendor.name for vendor in vendors.check(loaded, "feed.toml")] == ["binance"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -99,7 +100,7 @@ def test_all_formats_say_the_same(listed: list[str]) -> None:
     ],
 )
 def test_a_list_is_read_as_it_is_said_or_as_the_server_says_or_by_its_name(
-    name: str, content_type: str, body: str, keys: dict[str, object]
+    name: str, content_type: str, body: str, keys: dict[str, Any]
 ) -> None:
     assert codes(body, name, content_type, **keys) == ["A"]
 
@@ -232,7 +233,7 @@ def test_each_reason_for_leaving_something_out_is_counted_with_the_first_few() -
     }
     assert selection.repeated.count == 1
     assert selection.reasons.startswith(
-        "10 that `exclude` matches (600010.SH, 600011.SH, 600012.SH, 600013.SH, 600014.SH and 5 more); "
+        "10 that `exclude` matches (600010.SH, 600011.SH, 600012.SH, 600013.SH, 600014.SH, and 5 more); "
         "1 on no board of `boards` (510300.SH)"
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,8 +19,9 @@ from openbell.config.generic import with_profile
 from openbell.config.source import Source
 from openbell.config.universe import Universe
 from openbell.config.whole import Config
-from openbell.errors import ConfigError
+from openbell.errors import ConfigError, VendorError
 from openbell.universe.gathering import gather
+from openbell.universe.narrowing import Selection
 
 _EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]*)`(?P<bound> [<>]=? \S+)?(?:, got `(?P<got>[^`]*)`)?")
 _WHERE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
@@ -34,10 +36,35 @@ _WORDS = {
 }
 
 
+@dataclass(slots=True)
+class Account:
+    """What reading a file gave cause to say.
+
+    Attributes
+    ----------
+    notes : list of str
+        For the user; no errors.
+    listed : list of tuple of str
+        What each source's own table lists.
+    selections : list of Selection
+        What became of the lists of each source.
+    """
+
+    notes: list[str] = field(default_factory=list)
+    listed: list[tuple[str, ...]] = field(default_factory=list)
+    selections: list[Selection] = field(default_factory=list)
+
+
 def read(file: Path) -> Config:
     """Do what :func:`openbell.config.load` promises."""
+    return read_with_account(file)[0]
+
+
+def read_with_account(file: Path) -> tuple[Config, Account]:
+    """Do the same, and say what was left out, and why."""
+    account = Account()
     try:
-        return _build(_parse(file), file.parent.resolve())
+        return _build(_parse(file), file.parent.resolve(), account), account
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
 
@@ -68,7 +95,7 @@ def _read(file: Path) -> str:
         raise ConfigError("is not the name of a file") from None
 
 
-def _build(tree: dict[str, Any], directory: Path) -> Config:
+def _build(tree: dict[str, Any], directory: Path, account: Account) -> Config:
     _check_keys(tree, {"feed", "source"}, "")
     feed = tree.get("feed")
     if feed is None:
@@ -77,25 +104,41 @@ def _build(tree: dict[str, Any], directory: Path) -> Config:
     if sources is None:
         raise ConfigError('source: the table is missing; add [[source]] and vendor = "..."')
     tables = sources if isinstance(sources, list) else [sources]
-    notes: list[str] = []
     _check_table("feed", feed, Feed, Source)
     # The sources first: whoever misspells a vendor's key reads of that, not of receivers without a connection.
-    listed: list[tuple[str, ...]] = []
-    made = [
-        _source(table, directory, notes, listed, place(number, len(tables))) for number, table in enumerate(tables, 1)
-    ]
-    return Config(feed=_convert(feed, Feed, "feed"), sources=tuple(made), notes=tuple(notes), listed=tuple(listed))
+    made = [_source(table, directory, account, place(number, len(tables))) for number, table in enumerate(tables, 1)]
+    return Config(
+        feed=_convert(feed, Feed, "feed"),
+        sources=tuple(made),
+        notes=tuple(account.notes),
+        listed=tuple(account.listed),
+    )
 
 
-def _source(table: Any, directory: Path, notes: list[str], listed: list[tuple[str, ...]], where: str) -> Source:
+def _source(table: Any, directory: Path, account: Account, where: str) -> Source:
     try:
         _check_table("source", table, Source, Feed)
-        said: list[str] = []
-        source: Source = _convert(_complete(table, directory, said, listed), Source, "source")
-    except ConfigError as error:
+        completed, selection = _complete(table, directory, account)
+        source: Source = _convert(completed, Source, "source")
+        # Of vendors this package knows nothing but where to ask.
+        from openbell.vendors.settling import settle
+
+        source, unknown = settle(source)
+    except (ConfigError, VendorError) as error:
         raise ConfigError(f"{where}{error}") from None
-    notes += [f"{where}{note}" for note in said]
+    if selection is not None:
+        if unknown.count:
+            selection.left_out["that the vendor cannot know"] = unknown
+        account.selections.append(selection)
+        account.notes += [f"{where}{note}" for note in _notes(selection, len(source.symbols))]
     return source
+
+
+def _notes(selection: Selection, left: int) -> Iterator[str]:
+    if dropped := selection.repeated.count:
+        yield f"source.symbols: {dropped} duplicate{'s' * (dropped > 1)} dropped, {left} symbols left"
+    if selection.left_out:
+        yield f"source.universe: of {selection.entries:,} symbols left out: {selection.reasons}"
 
 
 def _check_table(name: str, table: Any, kind: type[Struct], other: type[Struct] | None = None) -> None:
@@ -134,11 +177,9 @@ def _check_keys(table: Mapping[str, Any], known: set[str], where: str, elsewhere
         raise ConfigError(f"{named}: there is no such key; {hint}")
 
 
-def _complete(
-    source: dict[str, Any], directory: Path, notes: list[str], listed: list[tuple[str, ...]]
-) -> dict[str, Any]:
+def _complete(table: dict[str, Any], directory: Path, account: Account) -> tuple[dict[str, Any], Selection | None]:
     """Resolve what the table refers to: files beside the configuration, and the symbols in them and at addresses."""
-    source = dict(source)
+    source = dict(table)
     if isinstance(described := source.get("generic"), dict):
         source["generic"] = with_profile(described)
     for key in ("token_file", "symbols_file"):
@@ -146,25 +187,18 @@ def _complete(
             source[key] = str(_beside(directory, file, key))
     if source.get("connections") == "auto":
         source["connections"] = 0
-    for table, key in (("universe", "token_file"), ("network", "ca_file")):
-        if isinstance(file := source.get(table, {}).get(key), str):
-            source[table] = source[table] | {key: str(_beside(directory, file, f"{table}.{key}"))}
+    for name, key in (("universe", "token_file"), ("network", "ca_file")):
+        if isinstance(file := source.get(name, {}).get(key), str):
+            source[name] = source[name] | {key: str(_beside(directory, file, f"{name}.{key}"))}
     symbols, named = source.get("symbols", []), (source.get("symbols_file"), source.get("symbols_url"))
     lists = isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
-    if not lists or not all(isinstance(name, str | None) for name in named):
+    if not lists or not all(isinstance(text, str | None) for text in (*named, source.get("prefix"))):
         # The conversion says it better, and with the place.
-        return source
-    listed.append(tuple(symbols))
-    wanted = _convert(source.get("universe", {}), Universe, "source.universe")
-    selection = gather(symbols, *named, wanted)
-    source["symbols"] = selection.symbols
-    if dropped := selection.repeated.count:
-        notes.append(
-            f"source.symbols: {dropped} duplicate{'s' * (dropped > 1)} dropped, {len(selection.symbols)} symbols left"
-        )
-    if selection.left_out:
-        notes.append(f"source.universe: of {selection.entries:,} symbols left out: {selection.reasons}")
-    return source
+        return source, None
+    universe = _convert(source.get("universe", {}), Universe, "source.universe")
+    account.listed.append(tuple(symbols))
+    selection = gather(symbols, *named, universe, source.get("prefix", ""))
+    return source | {"symbols": selection.symbols}, selection
 
 
 def _beside(directory: Path, name: str, key: str) -> Path:

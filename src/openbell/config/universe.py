@@ -63,7 +63,8 @@ class Universe(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     hk_digits : int
         Digits of a Hong Kong code at least: 1: ``700.HK``; 5: ``00700.HK``; 0: as it comes.
     faulty : str
-        What becomes of a symbol that the vendor cannot know: ``"refuse"`` the list, or ``"leave_out"`` the symbol.
+        What becomes of a symbol that the vendor cannot know: ``"refuse"`` the list, ``"leave_out"`` the symbol, or
+        ``"ask"`` for it all the same.
     """
 
     format: Format = "auto"
@@ -85,7 +86,7 @@ class Universe(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     boards: tuple[Board, ...] = ()
     suffix: str | None = None
     hk_digits: Annotated[int, Meta(ge=0, le=6)] = 0
-    faulty: Literal["refuse", "leave_out"] = "refuse"
+    faulty: Literal["refuse", "leave_out", "ask"] = "refuse"
 
     def __post_init__(self) -> None:
         for key, pattern in (("match", self.match), ("exclude", self.exclude)):

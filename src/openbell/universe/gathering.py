@@ -12,7 +12,7 @@ from openbell.universe.narrowing import Selection, narrow
 from openbell.universe.reading import Entry, read
 
 
-def gather(listed: Sequence[str], file: str | None, url: str | None, universe: Universe) -> Selection:
+def gather(listed: Sequence[str], file: str | None, url: str | None, universe: Universe, prefix: str = "") -> Selection:
     """Return the symbols of a source, narrowed and spelled as its table says.
 
     Parameters
@@ -25,6 +25,8 @@ def gather(listed: Sequence[str], file: str | None, url: str | None, universe: U
         ``symbols_url``.
     universe : Universe
         The table ``[source.universe]``.
+    prefix : str
+        The source's.
 
     Raises
     ------
@@ -38,7 +40,7 @@ def gather(listed: Sequence[str], file: str | None, url: str | None, universe: U
         entries += _from_file(file, universe)
     if url is not None:
         entries += _from_url(url, universe)
-    selection = narrow(entries, universe)
+    selection = narrow(entries, universe, prefix)
     if entries and not selection.symbols:
         raise ConfigError(
             f"source.universe: of {len(entries):,} symbols none is left: {selection.reasons}; loosen what leaves them "

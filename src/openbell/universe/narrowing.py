@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from openbell.config.checks import symbol_fault
 from openbell.config.universe import BY_CODE, Universe
 from openbell.errors import ConfigError
 from openbell.universe.boards import board
@@ -28,10 +29,13 @@ class LeftOut:
         How many entries.
     examples : list of str
         The first few.
+    separator : str
+        What stands between two of them.
     """
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
+    separator: str = ", "
 
     def add(self, symbol: str) -> None:
         """Count one."""
@@ -40,7 +44,8 @@ class LeftOut:
             self.examples.append(symbol)
 
     def __str__(self) -> str:
-        return few(self.examples, self.count)
+        more = f"{self.separator}and {self.count - len(self.examples):,} more"
+        return self.separator.join(self.examples) + (more if self.count > len(self.examples) else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +75,12 @@ class Selection:
         return "; ".join(f"{each.count:,} {reason} ({each})" for reason, each in self.left_out.items())
 
 
-def few(examples: list[str], count: int) -> str:
-    """Return the first few of `count` names, and how many more there are."""
-    more = f" and {count - len(examples):,} more" if count > len(examples) else ""
-    return ", ".join(examples) + more
-
-
-def narrow(entries: Iterable[Entry], universe: Universe) -> Selection:
+def narrow(entries: Iterable[Entry], universe: Universe, prefix: str = "") -> Selection:
     """Return the symbols that are wanted of a list.
 
     In this order: entries without a code; `keep` and `leave_out`, where an entry has fields; the spelling; `boards`,
-    `match` and `exclude`, of the symbol as it is spelled; repetitions.
+    `match` and `exclude`, of the symbol as it is spelled; with `faulty` ``"leave_out"``, what is no symbol behind
+    `prefix`; repetitions.
 
     Raises
     ------
@@ -110,6 +110,8 @@ def narrow(entries: Iterable[Entry], universe: Universe) -> Selection:
             reason = "that `match` does not match"
         elif exclude is not None and exclude.search(symbol):
             reason = "that `exclude` matches"
+        elif universe.faulty == "leave_out" and (fault := symbol_fault(symbol, prefix)):
+            reason = f"that {fault}"
         elif symbol in found:
             repeated.add(symbol)
             continue

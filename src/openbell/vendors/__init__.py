@@ -5,6 +5,7 @@ from openbell.vendors.check import check
 from openbell.vendors.plan import Field, Ignore, Op, Route
 from openbell.vendors.registry import create, load
 from openbell.vendors.semantics import Request, Semantics
+from openbell.vendors.settling import settle
 
 __all__ = [
     "Ack",
@@ -22,4 +23,5 @@ __all__ = [
     "check",
     "create",
     "load",
+    "settle",
 ]

@@ -33,6 +33,7 @@ from openbell.record import Kind
 from openbell.secret import Secret
 from openbell.vendors import alltick_latest
 from openbell.vendors.base import Ack, Control, HeartbeatAck, Refusal, Vendor
+from openbell.vendors.codes import alltick_pair, alltick_stock, is_pair, is_stock
 from openbell.vendors.latest import Latest, LatestRequest
 from openbell.vendors.plan import Field, Ignore, Op, Route
 from openbell.vendors.semantics import Request, Semantics
@@ -344,6 +345,20 @@ class AllTick(Vendor):
                 return Ack(answer.seq_id)
             case _:
                 return None
+
+    def symbol_fault(self, symbol: str) -> str | None:
+        """Say why `symbol` is no code of this market; the vendor refuses, or forgets, what it does not know."""
+        stocks = (self.source.market or "stock") == "stock"
+        meant = alltick_stock(symbol) if stocks else alltick_pair(symbol)
+        if stocks and is_pair(symbol) and not is_stock(symbol):
+            return f'{symbol!r} is no stock; alltick has forex, metals and crypto under market = "fx"'
+        if not stocks and is_stock(symbol):
+            return f'{symbol!r} is a stock; alltick has those under market = "stock"'
+        if meant is None:
+            return None
+        known = "'700.HK', '600519.SH' or 'AAPL.US'" if stocks else "'USDJPY', 'GOLD' or 'BTCUSDT'"
+        hint = f"did you mean {meant!r}?" if meant else f"it writes them like {known}"
+        return f"{symbol!r} is no code of alltick; {hint}"
 
     def _request(self, command: int, data: _SymbolList | _Cancel, symbols: Sequence[str] = ()) -> Request:
         self._sequence += 1

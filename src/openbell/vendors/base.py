@@ -218,3 +218,10 @@ class Vendor(ABC):
     def symbol_key(self, symbol: str) -> str:
         """Return `symbol` as it arrives in messages, which is its key in the symbol table (behind the prefix)."""
         return symbol
+
+    def symbol_fault(self, symbol: str) -> str | None:
+        """Say why the vendor cannot know `symbol` (as configured), and what was probably meant; None if it may.
+
+        Asked for every symbol before anything is sent. The sentence begins with the symbol in quotes.
+        """
+        return None

@@ -32,6 +32,7 @@ from openbell.reasons import Reason
 from openbell.record import Kind
 from openbell.secret import Secret
 from openbell.vendors.base import Ack, Control, Notice, Refusal, Vendor
+from openbell.vendors.codes import binance_pair
 from openbell.vendors.plan import Field, Ignore, Op, Route
 from openbell.vendors.semantics import Request, Semantics
 
@@ -374,6 +375,17 @@ class Binance(Vendor):
     def symbol_key(self, symbol: str) -> str:
         """Return `symbol` in upper case, as it arrives."""
         return symbol.upper()
+
+    def symbol_fault(self, symbol: str) -> str | None:
+        """Say why `symbol` is no pair: the vendor takes any name of a stream, and never sends what does not exist."""
+        meant = binance_pair(symbol)
+        if meant is None:
+            return None
+        name, at, stream = symbol.partition("@")
+        if at and binance_pair(name) is None:
+            return f'{symbol!r} is a stream; write the symbol {name!r}, and streams = ["{stream}"]'
+        hint = f"did you mean {meant!r}?" if meant else "it writes them like 'BTCUSDT'"
+        return f"{symbol!r} is no pair of binance; {hint}"
 
     def _default_url(self) -> str:
         if self._market == "spot":

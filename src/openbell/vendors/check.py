@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from openbell.assignment import Assigned, assign
 from openbell.config import Config, place, symbol_fault
 from openbell.errors import ConfigError, VendorError
 from openbell.vendors.base import Vendor
 from openbell.vendors.registry import create
+from openbell.vendors.settling import faults
 
 
 def check(config: Config, file: str | os.PathLike[str]) -> tuple[Vendor, ...]:
@@ -57,12 +59,15 @@ def symbol_keys(config: Config, vendors: tuple[Vendor, ...]) -> list[str]:
     Raises
     ------
     ConfigError
-        A symbol has no place in the symbol table, or two connections ask for it: its order would be nobody's.
+        A symbol is none that its vendor can know, has no place in the symbol table, or two connections ask for it: its
+        order would be nobody's.
     """
     owners: dict[str, Assigned] = {}
     for assigned, vendor in zip(assign(config), vendors, strict=True):
         source = assigned.source
         where = place(assigned.number, len(config.sources))
+        if assigned.place == 0 and source.universe.faulty != "ask":
+            _check_symbols(vendor, config.sources[assigned.number - 1].symbols, where)
         for symbol in source.symbols:
             arrives = vendor.symbol_key(symbol)
             if fault := symbol_fault(arrives, source.prefix):
@@ -89,6 +94,16 @@ def _create(assigned: Assigned, sources: int) -> Vendor:
         if sources == 1:
             raise
         raise type(error)(f"{place(assigned.number, sources)}{error}") from None
+
+
+def _check_symbols(vendor: Vendor, symbols: Sequence[str], where: str) -> None:
+    """Refuse symbols that the vendor cannot know; what is asked for with them might all be refused, or forgotten."""
+    found = faults(vendor, symbols)
+    if found.count:
+        raise ConfigError(
+            f"{where}source.symbols: {found.count:,} of {len(symbols):,} cannot be asked for: {found}; correct them, "
+            'or write faulty = "leave_out" in [source.universe]'
+        )
 
 
 def _check_capacity(config: Config, symbols: int) -> None:

@@ -155,9 +155,6 @@ class GenericVendor(Vendor):
 
     def _check_symbols(self) -> None:
         source, described = self.source, self._described
-        for symbol in source.symbols:
-            if fault := self.symbol_fault(symbol):
-                raise ConfigError(f"source.symbols: {fault}")
         if source.max_streams is not None and len(source.symbols) > source.max_streams:
             raise ConfigError(
                 f"source.symbols: {len(source.symbols)} symbols on a connection, and max_streams allows "
