@@ -9,7 +9,8 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -183,48 +184,50 @@ def test_a_list_that_drips_is_given_up(server: ListServer) -> None:
     assert refusal(url, timeout_s=0.5).startswith("it did not come within 0.5 s; try again, or raise timeout_s")
 
 
-def test_a_server_that_never_ends_its_headers_is_given_up() -> None:
+@contextmanager
+def answering(answer: Callable[[socket.socket, threading.Event], None]) -> Iterator[str]:
+    """Let `answer` talk to whoever connects first; the event says that the test is over."""
+    over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        done = threading.Event()
 
-        def drip() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\n")
-                while not done.wait(0.05):
-                    try:
-                        connection.sendall(b"X: y\r\n")
-                    except OSError:
-                        return
+        def serve() -> None:
+            try:
+                connection, _ = listening.accept()
+                with connection:
+                    answer(connection, over)
+            except OSError:
+                # Nobody came, or the other side has had enough.
+                return
 
-        thread = threading.Thread(target=drip)
+        thread = threading.Thread(target=serve)
         thread.start()
         try:
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-            assert refusal(url, timeout_s=0.4).startswith("it did not come within 0.4 s")
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
         finally:
-            done.set()
+            over.set()
+            listening.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+def test_a_server_that_never_ends_its_headers_is_given_up() -> None:
+    def drip(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        while not over.wait(0.05):
+            connection.sendall(b"X: y\r\n")
+
+    with answering(drip) as url:
+        assert refusal(url, timeout_s=0.4).startswith("it did not come within 0.4 s")
 
 
 def test_what_does_not_speak_http_and_what_does_not_listen_is_explained() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+    def babble(connection: socket.socket, over: threading.Event) -> None:
+        connection.recv(1000)
+        connection.sendall(b"220 mail.example ESMTP\r\n")
 
-        def babble() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(1000)
-                connection.sendall(b"220 mail.example ESMTP\r\n")
-
-        thread = threading.Thread(target=babble)
-        thread.start()
-        try:
-            said = refusal(f"http://127.0.0.1:{port}/")
-        finally:
-            thread.join()
+    with answering(babble) as url:
+        said = refusal(url)
     assert said.startswith("what answers there speaks no proper HTTP (BadStatusLine); check the address")
-    assert refusal(f"http://127.0.0.1:{port}/").startswith("it cannot be reached: Connection refused; check the")
+    assert refusal(url).startswith("it cannot be reached: Connection refused; check the address")
 
 
 @pytest.mark.parametrize("certificate", ["localhost", "expired"])

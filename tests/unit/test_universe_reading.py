@@ -153,7 +153,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("body", "keys", "said"), MISTAKES.values(), ids=[name.replace(" ", "-") for name in MISTAKES])
-def test_json_that_cannot_be_used_is_explained(body: bytes | str | object, keys: dict[str, object], said: str) -> None:
+def test_json_that_cannot_be_used_is_explained(body: bytes | str | object, keys: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         codes(body, **keys)
     assert str(caught.value).startswith(said)
