@@ -20,8 +20,9 @@ _SHOWN = ("last", "size", "open", "high", "low", "volume", "turnover", "trades",
 @click.argument("feed", metavar="FEED")
 @click.argument("symbols", metavar="[SYMBOL]...", nargs=-1)
 @click.option("--limit", type=click.IntRange(min=1), help="Show this many rows at most.")
+@click.option("--all", "everything", is_flag=True, help="Also what has not traded, where the feed leaves that out.")
 @json_option
-def snapshot(feed: str, symbols: tuple[str, ...], limit: int | None, as_json: bool) -> int:
+def snapshot(feed: str, symbols: tuple[str, ...], limit: int | None, everything: bool, as_json: bool) -> int:
     """Print the rows of some symbols of a running feed, or of all of them.
 
     Every row is consistent in itself. With --json all columns come, times in ns since the epoch, and null where
@@ -31,12 +32,16 @@ def snapshot(feed: str, symbols: tuple[str, ...], limit: int | None, as_json: bo
 
     output = Output(as_json)
     with openbell.attach(feed) as market:
-        taken = market.snapshot()
+        # Whoever names a symbol wants to see it.
+        taken = market.snapshot(False if everything or symbols else None)
+        untraded = len(market) - len(taken.symbols)
     places = [taken.place(symbol) for symbol in symbols] if symbols else list(range(len(taken.symbols)))
     kept = places[:limit]
     _print_table(taken, kept, output)
     if len(kept) < len(places):
         output.say(f"{len(places) - len(kept):,} more rows; ask for them by --limit or by symbol")
+    if untraded > 0:
+        output.say(f"{untraded:,} more symbols have not traded in their session; --all shows them")
     if as_json:
         rows = {taken.symbols[place]: _row(taken, place) for place in kept}
         output.result({"feed": feed, "taken_ns": taken.taken_ns, "symbols": len(taken.symbols), "rows": rows})

@@ -74,6 +74,12 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             )
         prefixes = [source.prefix for source in self.sources]
         for source in self.sources:
+            if any(each.prefix == source.prefix and each.only_traded != source.only_traded for each in self.sources):
+                # Whoever reads the market tells its sources by their prefixes.
+                raise ConfigError(
+                    f"source.only_traded: sources with one prefix ({source.prefix!r}) have one answer; write the same "
+                    "in all of them, or give them prefixes of their own"
+                )
             if source.open and prefixes.count(source.prefix) > 1:
                 raise ConfigError(
                     "source.prefix: an open source may send any symbol, also those of another source, so it needs a "

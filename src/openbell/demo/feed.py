@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from openbell.config import Config, Feed, Generic, Source
+from openbell.config import Config, Feed, Generic, Source, Universe
 from openbell.config.generic import generic
 from openbell.demo.exchange import Event, Lists
 from openbell.demo.options import DemoError, DemoOptions
@@ -75,6 +75,8 @@ def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
         receive_buffer_bytes=_SMALL_BUFFER if options.slow_worker else 0,
         # The venue's limit for a connection is not the simulator's, and a relabelled capture may need more.
         max_streams=len(symbols) * len(streams) if ready.vendor == "binance" else None,
+        # Whatever stands in a capture was some vendor's symbol.
+        universe=Universe(faulty="ask"),
     )
     feed = Feed(
         name=options.name,

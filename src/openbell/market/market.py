@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -11,12 +12,13 @@ import numpy as np
 from openbell.core import snapshot as core
 from openbell.core import words
 from openbell.core.snapshot import SnapshotReader
-from openbell.errors import FeedError, FeedGone, UnknownSymbol
+from openbell.errors import FeedError, FeedGone, FeedNotFound, UnknownSymbol
 from openbell.market.columns import INTERNAL, Columns, public
 from openbell.market.directory import Directory
 from openbell.market.pulse import Pulse
 from openbell.market.row import Level, Row
 from openbell.market.snapshot import Snapshot
+from openbell.market.traded import Asked
 from openbell.monitor.status import Status, read_status
 
 if TYPE_CHECKING:
@@ -189,10 +191,16 @@ class Market(Columns):
         except UnknownSymbol:
             return default
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, only_traded: bool | None = None) -> Snapshot:
         """Return a copy of all known symbols' rows, each consistent in itself.
 
         Never waits for a worker: a row whose worker died in the middle of an update is copied as it was before it.
+
+        Parameters
+        ----------
+        only_traded : bool, optional
+            True: leave out symbols that have not traded in their session, whose `open` is NaN. False: leave none out.
+            By default those of the sources whose configuration says ``only_traded = true``.
 
         Returns
         -------
@@ -216,7 +224,18 @@ class Market(Columns):
         columns = {name: copy[index, :count].view(self._dtypes[name]) for index, name in self._public}
         columns["gaps"] += copy[_GAPS, count:].view(np.int64)[shards]
         book = copy[_FIXED:, :count].view(np.float64).reshape(_BOOK_PARTS, self._reader.book_levels, count)
-        return Snapshot(self._feed, symbols, rows.copy(), columns, taken_ns, undone, book)
+        taken = Snapshot(self._feed, symbols, rows.copy(), columns, taken_ns, undone, book)
+        if only_traded is None and self._asked.anywhere:
+            return taken.where(~np.isnan(taken.open) | ~self._asked.of(symbols))
+        return taken.where(~np.isnan(taken.open)) if only_traded else taken
+
+    @cached_property
+    def _asked(self) -> Asked:
+        assert self._generation is not None
+        try:
+            return Asked(self._generation.config)
+        except FeedNotFound:
+            raise FeedGone(f"feed {self._feed!r} was stopped or restarted; attach again") from None
 
     def _feed_row(self, worker: int) -> int:
         return core.feed_row(self._reader.data_rows, worker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,6 +80,19 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
             return np.empty((0, len(self.symbols)))
         part_of: NDArray[np.float64] = self._book[part]
         return part_of
+
+    def where(self, keep: NDArray[np.bool_]) -> Snapshot:
+        """Return a snapshot of some of the symbols.
+
+        Parameters
+        ----------
+        keep : numpy.ndarray of bool, shape (len(symbols),)
+            Which ones, such as ``snapshot.volume > 0``.
+        """
+        symbols = tuple(compress(self.symbols, keep.tolist()))
+        columns = {name: column[keep] for name, column in self._columns.items()}
+        book = None if self._book is None else self._book[:, :, keep]
+        return Snapshot(self.feed, symbols, self.rows[keep], columns, self.taken_ns, self.undone, book)
 
     def place(self, symbol: str) -> int:
         """Return the index of `symbol` in `symbols` and in every column.
