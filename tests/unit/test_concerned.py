@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from openbell.config import Source
 from openbell.receiver.concerned import concerned_symbols
+from openbell.receiver.ratelimit import RateLimitedLog
+from openbell.receiver.subscriber import Subscriber
 from openbell.vendors import create
 
 
 @pytest.fixture(autouse=True)
 def runtime_dir() -> None:
     """Leave out the search for leftovers that other tests get: there are no processes and no shared memory here."""
+
+
+class Block:
+    """A connection's words, which nobody reads here."""
+
+    symbols = confirmed = refused = unconfirmed = 0
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Count nothing."""
+
+    def set_time(self, name: str) -> None:
+        """Note nothing."""
 
 
 class Table:
@@ -27,7 +43,8 @@ class Table:
 def concerned(table: Table, prefixes: set[str], *, symbols: tuple[str, ...], prefix: str, opened: bool) -> list[str]:
     streams = ("miniTicker",) if opened else ("trade",)
     source = Source(vendor="binance", symbols=symbols, prefix=prefix, open=opened, streams=streams)
-    return [key.decode() for key in concerned_symbols(source, create(source), prefixes, table)()]
+    asked = Subscriber(source, create(source), Block(), RateLimitedLog(logging.getLogger("test")))
+    return [key.decode() for key in concerned_symbols(source, asked, prefixes, table)()]
 
 
 def test_a_connection_brings_what_it_asked_for_as_it_arrives() -> None:
@@ -53,7 +70,8 @@ def test_an_open_connection_brings_what_has_its_prefix_and_no_longer_one(
 def test_an_open_connection_is_asked_when_it_matters() -> None:
     table = Table()
     source = Source(vendor="binance", open=True, streams=("miniTicker",))
-    keys = concerned_symbols(source, create(source), {""}, table)
+    asked = Subscriber(source, create(source), Block(), RateLimitedLog(logging.getLogger("test")))
+    keys = concerned_symbols(source, asked, {""}, table)
     assert list(keys()) == []
     table.keys.append("NEWUSDT")
     assert list(keys()) == [b"NEWUSDT"]

@@ -41,6 +41,8 @@ from openbell.receiver.backoff import Backoff
 from openbell.receiver.connection import Connection
 from openbell.receiver.hours import Hours
 from openbell.receiver.listeners import Hooks
+from openbell.receiver.ratelimit import RateLimitedLog
+from openbell.receiver.subscriber import Subscriber
 from openbell.receiver.timing import Timing
 from openbell.receiver.turns import Turns
 from openbell.record import GapReason, Kind, MarketStatus
@@ -222,7 +224,7 @@ class Receiver:
 class Block(Receiver):
     """The connection's counters, with every state it was ever in."""
 
-    symbols = messages = queue_bytes = queue_peak_bytes = silent = kept = 0
+    symbols = confirmed = refused = unconfirmed = messages = queue_bytes = queue_peak_bytes = silent = kept = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -309,6 +311,7 @@ class Scene:
         self.spacing: dict[str, Any] = {}
         self.subscribing = Subscribing(ack_s=0.15, retry_s=0.05, retries=1)
         self.scheme, self.host = "ws", "127.0.0.1"
+        self.turns: Turns | None = None
         self.vendor: Callable[[Source], Vendor] = ToyVendor
         self.connection: Connection
 
@@ -320,9 +323,12 @@ class Scene:
         asked: dict[str, Any] = {"vendor": "toy", "symbols": ("A", "B"), "url": url, "subscribing": self.subscribing}
         asked |= {"liveness": self.liveness, "network": self.network}
         source = Source(**(asked | self.source))
+        vendor = self.vendor(source)
+        limited = RateLimitedLog(logging.getLogger("openbell.receiver"))
+        subscriber = Subscriber(source, vendor, self.block, limited, turns=self.turns)
         self.connection = Connection(
-            source, self.vendor(source), lambda hooks: PyListener(hooks, self.receiver, self.made), self.block,
-            self.receiver, self.timing, history=self.history, **self.spacing,
+            source, vendor, lambda hooks: PyListener(hooks, self.receiver, self.made), self.block,
+            self.receiver, self.timing, subscriber=subscriber, history=self.history, **self.spacing,
         )  # fmt: skip
         running = asyncio.create_task(self.connection.run())
         try:
@@ -434,12 +440,14 @@ def test_a_subscription_without_answer_is_counted_and_told(run: Run, caplog: pyt
     scene.server.on_message = lambda visitor, payload: None
 
     async def act(scene: Scene) -> None:
-        await scene.until(lambda: scene.block.added.get("errors"), "an error")
+        await scene.until(lambda: scene.block.added.get("errors") == 2, "two errors")
         assert scene.connection.state is ConnectionState.SUBSCRIBING
+        assert (scene.block.confirmed, scene.block.unconfirmed) == (0, 2)
 
     run(scene.play(act))
-    assert scene.block.added["errors"] == 2
-    assert "2 of 2 subscription requests were not answered within 0.15 s" in caplog.text
+    assert scene.block.added["retries"] == 2
+    assert "the request for A, B was not answered within 0.15 s; it is asked again" in caplog.text
+    assert "the request for A, B was not answered within 0.15 s; it is given up" in caplog.text
 
 
 def test_data_makes_it_live_even_where_nobody_acknowledges(run: Run) -> None:
@@ -473,7 +481,7 @@ def test_what_the_vendor_refuses_is_counted_and_told_without_secrets(
 ) -> None:
     scene = Scene(msgspec.structs.replace(QUICK, ping_s=0.1))
     scene.server.on_message = lambda visitor, payload: visitor.say(
-        json.dumps({"error": f"no such plan for {TOKEN}\nnext line", "request": 1})
+        json.dumps({"error": f"no such plan for {TOKEN}\nnext line", "request": 0})
     )
 
     async def act(scene: Scene) -> None:
@@ -656,7 +664,7 @@ def test_a_mistake_in_a_vendors_code_costs_an_attempt_not_the_receiver(
     run(scene.play(act))
     assert "unexpected LookupError at" in caplog.text
     assert "test_connection.py" in caplog.text
-    assert scene.block.added["connects"] == 2
+    assert scene.block.added["errors"] == 1
 
 
 # ---- liveness ----
@@ -849,9 +857,8 @@ def test_a_connection_starts_when_it_is_its_turn_and_a_stop_does_not_wait_for_th
 
     run(scene.play(late))
     scene = Scene()
-    turns = Turns()
-    turns.wait_s(3600.0)
-    scene.spacing = {"turns": turns}
+    scene.turns = Turns(spacing_s=3600.0)
+    scene.turns.ask("somebody else", 1, 0.0, 0.0)
 
     async def never(scene: Scene) -> None:
         await scene.until(lambda: scene.connection.state is ConnectionState.CONNECTING, "CONNECTING")

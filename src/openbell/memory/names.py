@@ -21,6 +21,11 @@ def worker_lock(index: int) -> str:
     return f"worker-{index}.lock"
 
 
+def desired_name(connection: int) -> str:
+    """Return the name of the file of what was subscribed and unsubscribed since the configuration was read."""
+    return f"subscriptions-{connection}.json"
+
+
 def ring_name(receiver: int, worker: int) -> str:
     """Return the name of the segment of the ring from `receiver` to `worker`."""
     return f"ring-{receiver}-{worker}"

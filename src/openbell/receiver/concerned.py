@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from openbell.config import Source
-from openbell.vendors.base import Vendor
 
 
 class Known(Protocol):
@@ -16,31 +15,38 @@ class Known(Protocol):
         """Return row and key of all symbols that the feed knows by now."""
 
 
+class Asked(Protocol):
+    """What is needed of a connection's subscriber."""
+
+    @property
+    def keys(self) -> Mapping[str, bytes]:
+        """The symbols that are wanted, each with its key in the symbol table."""
+
+
 def concerned_symbols(
-    source: Source, vendor: Vendor, prefixes: Collection[str], known: Known
+    source: Source, asked: Asked, prefixes: Collection[str], known: Known
 ) -> Callable[[], Collection[bytes]]:
     """Return what says, at any later time, which symbols came over a connection.
 
     Parameters
     ----------
     source : Source
-        With the symbols of that connection.
-    vendor : Vendor
-        Its dialect.
+        That of the connection.
+    asked : Asked
+        Its subscriber.
     prefixes : collection of str
         Those of all sources of the feed.
     known : SymbolTable
         Looked at only for an open source, of which nobody knows beforehand what comes: what has come has a row.
     """
-    asked = tuple((source.prefix + vendor.symbol_key(symbol)).encode() for symbol in source.symbols)
     if not source.open:
-        return lambda: asked
+        return lambda: asked.keys.values()
     own = source.prefix.encode()
     # Of two prefixes that fit, such as "" and "all:", the longer one says whose symbol it is.
     others = tuple(each.encode() for each in prefixes if each != source.prefix and each.startswith(source.prefix))
 
     def seen() -> Collection[bytes]:
         came = (key for _, key in known.items() if key.startswith(own) and not key.startswith(others))
-        return dict.fromkeys((*asked, *came))
+        return dict.fromkeys((*asked.keys.values(), *came))
 
     return seen

@@ -31,7 +31,6 @@ from openbell.receiver.sampling import Sampler
 from openbell.receiver.subscriber import Subscriber
 from openbell.receiver.switch import Means, Switch
 from openbell.receiver.timing import Timing
-from openbell.receiver.turns import Turns
 from openbell.receiver.watchdog import Rate
 from openbell.record import GapReason
 from openbell.vendors.base import Vendor
@@ -65,9 +64,9 @@ class Connection:
     timing : Timing
         Intervals that nobody configures.
     start_after_s : float
-        How long after :meth:`run` was called it is opened first: the vendor's spacing, among those of an account.
-    turns : Turns
-        When it may be opened, among the connections of its account in this receiver; None: at any time.
+        How long after :meth:`run` was called it is opened first.
+    subscriber : Subscriber, optional
+        What is asked for on this connection, and when; by default, the symbols of `source`, and at any time.
     overflow : str
         What happens when a ring is full: ``"block"``, ``"conflate"`` or ``"drop"``.
     book_levels : int
@@ -94,7 +93,7 @@ class Connection:
         timing: Timing | None = None,
         *,
         start_after_s: float = 0.0,
-        turns: Turns | None = None,
+        subscriber: Subscriber | None = None,
         overflow: Overflow = "block",
         book_levels: int = 0,
         concerned: Callable[[], Iterable[bytes]] | None = None,
@@ -109,10 +108,10 @@ class Connection:
         self._block = block
         self._timing = timing or Timing()
         self._start_after_s = start_after_s
-        self._turns = turns or Turns()
         self._backoff = Backoff(liveness.backoff_first_s, liveness.backoff_longest_s, vendor.min_reconnect_s)
         self._concerned = concerned
-        redactor, limited = Redactor(vendor), RateLimitedLog(log)
+        redactor = Redactor(vendor)
+        subscriber = subscriber or Subscriber(source, vendor, block, RateLimitedLog(log))
         self._common = Common(
             source=source,
             vendor=vendor,
@@ -128,18 +127,18 @@ class Connection:
                 book_levels=book_levels,
             ),
             dialer=Dialer(source, vendor, redactor),
-            subscriber=Subscriber(source, vendor, block, limited),
+            subscriber=subscriber,
             block=block,
             receiver=receiver,
             history=history or History(memoryview(bytearray(histories.size(1))), 0),
             timing=self._timing,
             redactor=redactor,
-            limited=limited,
+            limited=subscriber.limited,
             where=vendor.display_url(),
             rate=Rate(liveness.silence_s, liveness.silence_times),
             hours=Hours() if hours is None or liveness.always_open else hours,
         )
-        self._sampler = make_sampler(self._common.subscriber) if make_sampler is not None else None
+        self._sampler = make_sampler(subscriber) if make_sampler is not None else None
         self._make_overlap = make_overlap
         self._repair = _repair(source, vendor, block, redactor) if liveness.repair_after_gap else None
         self._stopping = asyncio.Event()
@@ -169,7 +168,6 @@ class Connection:
     async def run(self) -> None:
         """Keep the connection up until :meth:`stop`, or until cancelled."""
         self._finished.clear()
-        self._block.symbols = len(self._source.symbols)
         history = self._common.history
         if history.recover():
             # A receiver before this one left it; its successor tells the gap, over all connections at once.
@@ -234,7 +232,7 @@ class Connection:
         DialError
             It could not be opened.
         """
-        await self._sleep(self._turns.wait_s(self._vendor.connection_spacing_s))
+        await self._sleep(await life.session.turn_s())
         if self._stopping.is_set():
             return False
         dialling = asyncio.create_task(life.open())
@@ -382,7 +380,7 @@ class Connection:
             self._leaving.set()
         state = life.state
         if state is ConnectionState.LIVE and self._state is not state:
-            log.info("%s: live, %d symbols", self._common.where, len(self._source.symbols))
+            log.info("%s: live, %d symbols", self._common.where, len(self._common.subscriber.wanted))
             self._end_gap(life)
         self._set_state(state)
 
@@ -398,7 +396,7 @@ class Connection:
             repairing.add_done_callback(self._background.discard)
 
     async def _repair_after(self, listener: Listener, repair: Repair) -> None:
-        await repair.run(listener, self._source.symbols)
+        await repair.run(listener, tuple(self._common.subscriber.wanted.values()))
 
     async def _look_after_symbols(self, life: Life) -> None:
         if self._sampler is not None:

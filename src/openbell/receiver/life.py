@@ -54,6 +54,9 @@ class ConnectionBlock(Protocol):
     queue_peak_bytes: int
     silent: int
     kept: int
+    confirmed: int
+    refused: int
+    unconfirmed: int
 
     def set_state(self, state: ConnectionState) -> None:
         """Say what the connection is doing."""
@@ -131,7 +134,7 @@ class Life:
         self._parked = parked
         liveness = common.source.liveness
         # Answers may come before the dialer returns: a session is there before the socket.
-        self.session = common.subscriber.open(self._changed)
+        self.session = common.subscriber.open(self._changed, beside=parked)
         self._hooks = replace(
             common.hooks,
             fallback=Fallback(common.vendor, self._on_control, common.limited),
@@ -380,7 +383,7 @@ class Life:
                     self._ping()
             case Step.RESUBSCRIBE:
                 log.warning("%s: it is there, but mute for %.1f s: subscribing once more", where, silence_s)
-                self._common.subscriber.resubscribe(self._common.source.symbols)
+                self._common.subscriber.resubscribe(tuple(self._common.subscriber.wanted))
             case Step.GIVE_UP:
                 if not self._common.hours.known:
                     # Nobody knows whether the market is open: once is enough, until data comes again.
@@ -458,6 +461,7 @@ class Life:
     def unpark(self) -> None:
         """Note that what it kept was released."""
         self._parked = False
+        self._common.subscriber.switch(self.session)
 
 
 def describe_fault(error: BaseException, redactor: Redactor) -> str:

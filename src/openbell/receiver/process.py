@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
-from openbell.assignment import assign
+from openbell.assignment import Assigned, assign
 from openbell.config import Config, Source
 from openbell.core import ring
 from openbell.core.overlap import Overlap
@@ -24,19 +25,22 @@ from openbell.errors import OpenBellError
 from openbell.lifeline import EXIT_ORPHANED, Lifeline
 from openbell.memory.generation import Generation
 from openbell.memory.locks import RoleLock
-from openbell.memory.names import receiver_lock, ring_name
+from openbell.memory.names import desired_name, receiver_lock, ring_name
 from openbell.memory.segment import Kind
 from openbell.monitor.control import Control, ProcessSlot, ProcessState, ReceiverCounters
 from openbell.monitor.history import History
 from openbell.monitor.subscriptions import Subscriptions
+from openbell.receiver.board import Board
 from openbell.receiver.clock import MarketClock
 from openbell.receiver.concerned import concerned_symbols
 from openbell.receiver.connection import COUNT_UNKNOWN, Connection
+from openbell.receiver.desired import Desired
 from openbell.receiver.hours import Hours
 from openbell.receiver.listeners import UNCONNECTED, Hooks, Listener, compiled_listeners
+from openbell.receiver.ratelimit import RateLimitedLog
 from openbell.receiver.sampling import Granted, Sampler, Stamps
 from openbell.receiver.subscriber import Subscriber
-from openbell.receiver.turns import Turns, account, starts
+from openbell.receiver.turns import Turns
 from openbell.record import GapReason
 from openbell.vendors import Vendor, create
 
@@ -91,7 +95,7 @@ def _run(lifeline: Lifeline) -> int:
     histories = generation.open("history", Kind.HISTORY, writable=True)
     granted = generation.open("subscriptions", Kind.SUBSCRIPTIONS, writable=True)
     stamps = _stamps(generation, symbols)
-    shared = _Shared(config, control, index, symbols, make_listener, histories, granted, stamps)
+    shared = _Shared(config, control, index, symbols, make_listener, histories, granted, stamps, generation.path)
     connections, concerned = _connections(shared)
     # A listener of its own: connections come and go, and with them their listeners.
     teller = make_listener(UNCONNECTED)
@@ -122,6 +126,8 @@ class _Shared:
     histories: memoryview
     subscriptions: memoryview
     stamps: Stamps
+    path: Path
+    subscribers: dict[int, Subscriber] = field(default_factory=dict)
 
 
 def _stamps(generation: Generation, symbols: SymbolTable) -> Stamps:
@@ -137,24 +143,22 @@ def _connections(shared: _Shared) -> tuple[list[Connection], list[Callable[[], C
 
     The second list says, of each of them, whom an interruption concerns.
     """
-    config, control, index, symbols = shared.config, shared.control, shared.index, shared.symbols
-    counters = control.receiver_counters(index)
-    turns: dict[Hashable, Turns] = {}
+    config, symbols = shared.config, shared.symbols
+    counters = shared.control.receiver_counters(shared.index)
+    turns: dict[Path | None, Turns] = {}
     connections, concerned = [], []
     prefixes = {source.prefix for source in config.sources}
-    everyone = assign(config)
-    # Those of other receivers, too: connections of one account keep apart, wherever they run.
-    vendors = [create(assigned.source) for assigned in everyone]
-    start_s = starts((vendor.source, vendor.connection_spacing_s) for vendor in vendors)
-    for assigned, vendor in zip(everyone, vendors, strict=True):
-        if assigned.receiver != index:
+    for assigned in assign(config):
+        if assigned.receiver != shared.index:
             continue
         source = assigned.source
-        for symbol in source.symbols:
-            symbols.insert((source.prefix + vendor.symbol_key(symbol)).encode())
-        block = control.connection(assigned.index)
+        vendor = create(source)
+        block = shared.control.connection(assigned.index)
         block.label = assigned.label(vendor.name)
-        concerned.append(concerned_symbols(source, vendor, prefixes, symbols))
+        subscriber = shared.subscribers[assigned.index] = _subscriber(shared, assigned, vendor, turns)
+        for key in subscriber.keys.values():
+            symbols.insert(key)
+        concerned.append(concerned_symbols(source, subscriber, prefixes, symbols))
         connections.append(
             Connection(
                 source,
@@ -162,8 +166,7 @@ def _connections(shared: _Shared) -> tuple[list[Connection], list[Callable[[], C
                 shared.make_listener,
                 block,
                 counters,
-                start_after_s=start_s[assigned.index],
-                turns=turns.setdefault(account(source), Turns()),
+                subscriber=subscriber,
                 overflow=source.overflow or config.feed.overflow,
                 book_levels=config.feed.book_levels,
                 concerned=concerned[-1] if config.connections > 1 else None,
@@ -174,6 +177,21 @@ def _connections(shared: _Shared) -> tuple[list[Connection], list[Callable[[], C
             )
         )
     return connections, concerned
+
+
+def _subscriber(shared: _Shared, assigned: Assigned, vendor: Vendor, turns: dict[Path | None, Turns]) -> Subscriber:
+    """Return what knows the subscriptions of a connection; those of one account share their `turns`."""
+    source = assigned.source
+    mine = Turns.of(source, vendor.secret(), vendor.connection_spacing_s)
+    return Subscriber(
+        source,
+        vendor,
+        shared.control.connection(assigned.index),
+        RateLimitedLog(logging.getLogger("openbell.receiver")),
+        turns=mine if mine.path is None else turns.setdefault(mine.path, mine),
+        board=Board(shared.symbols, Subscriptions(shared.subscriptions), source.prefix, assigned.index),
+        desired=Desired(shared.path / desired_name(assigned.index)),
+    )
 
 
 def _sampler(shared: _Shared, connection: int, source: Source, vendor: Vendor, subscriber: Subscriber) -> Sampler:

@@ -62,7 +62,8 @@ CODES_A_CONNECTION: Final = 3000
 
 _REQUEST_SPACING_S: Final = 1.2
 """Two requests on a connection must be a second apart when they arrive: some way more when they leave."""
-_TOKEN_SPACING_S: Final = 3.0
+_TOKEN_SPACING_S: Final = 3.3
+"""Three seconds, likewise."""
 _SILENCE_S: Final = 30.0
 """The vendor closes a connection that was silent for so long, and may count it until then."""
 
@@ -85,6 +86,8 @@ _ERRORS: Final = {
     ),
 }
 _PASSING: Final = frozenset({429, 605, 606})
+# It is not a code that is at fault.
+_FINAL: Final = frozenset({401, 402, 601, 603})
 
 # A simulator on this machine wants a token like the vendor, and takes any.
 _LOCAL_TOKEN: Final = "local"
@@ -252,9 +255,7 @@ class AllTick(Vendor):
         # Paid plans may reconnect every 3 s, the free one every 10 s: too early and the vendor drops the newcomer.
         asked = source.min_reconnect_s
         self.min_reconnect_s = 3.0 if asked is None else asked if source.local else max(3.0, asked)
-        # The next connection waits for the last subscription of this one.
-        spacing = _TOKEN_SPACING_S + _REQUEST_SPACING_S * (len(source.streams) - 1)
-        self.connection_spacing_s = 0.0 if source.local else spacing
+        self.connection_spacing_s = 0.0 if source.local else _TOKEN_SPACING_S
         self.semantics = Semantics(
             adds=False,
             cancels="all",
@@ -337,7 +338,8 @@ class AllTick(Vendor):
             return None
         if answer.ret is not None and answer.ret != OK:
             # Number 0 is no request's: an error that names none.
-            return Refusal(answer.ret, answer.msg or "", answer.seq_id or None, passing=answer.ret in _PASSING)
+            passing, final = answer.ret in _PASSING, answer.ret in _FINAL
+            return Refusal(answer.ret, answer.msg or "", answer.seq_id or None, passing=passing, final=final)
         match answer.cmd_id:
             case 22001:
                 return HeartbeatAck()

@@ -53,7 +53,9 @@ class Refusal:
         The symbols it refused, as they arrive (:meth:`Vendor.symbol_key`), if the answer names them; None: all that
         the request named, or some of them.
     passing : bool
-        Whether the same request may be granted later (it came too soon), or is not to be repeated.
+        Whether the same request may be granted later: it came too soon.
+    final : bool
+        Whether it is refused whatever its symbols are, so that asking for some of them would not help.
     """
 
     code: int | None
@@ -61,6 +63,7 @@ class Refusal:
     request: int | None = None
     symbols: tuple[str, ...] | None = None
     passing: bool = False
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +216,10 @@ class Vendor(ABC):
 
     def heartbeat(self) -> bytes | None:
         """Return the next heartbeat message, or None where there is none."""
+        return None
+
+    def symbol_fault(self, symbol: str) -> str | None:
+        """Say why the vendor cannot have `symbol` (as configured), with what was probably meant; None if it can."""
         return None
 
     def symbol_key(self, symbol: str) -> str:

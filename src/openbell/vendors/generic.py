@@ -125,6 +125,7 @@ class GenericVendor(Vendor):
             batch=1 if asks_one else SYMBOLS_A_MESSAGE if not described.replaces else 0,
             # No rule is known, but many a relay works through its requests one by one.
             pause_s=0.0 if source.local or source.subscribing.pause_s is not None else PAUSE_S,
+            fixed=described.in_address and self._subscribe is None,
             acknowledges=described.acknowledges,
             limit=self._limit(),
         )

@@ -46,6 +46,8 @@ class Semantics:
         Symbols of a request at most, where requests add; 0: as many as there are.
     pause_s : float
         Least time between two requests of a connection, in seconds.
+    fixed : bool
+        What is asked for is part of the address: nothing can be added or cancelled while the connection lasts.
     acknowledges : bool
         The vendor answers requests; if not, no answer is missed.
     limit : int or None
@@ -65,6 +67,7 @@ class Semantics:
     many: bool = True
     batch: int = 0
     pause_s: float = 0.0
+    fixed: bool = False
     acknowledges: bool = True
     limit: int | None = None
     heartbeat_is_request: bool = False
