@@ -218,10 +218,6 @@ class Vendor(ABC):
         """Return the next heartbeat message, or None where there is none."""
         return None
 
-    def symbol_fault(self, symbol: str) -> str | None:
-        """Say why the vendor cannot have `symbol` (as configured), with what was probably meant; None if it can."""
-        return None
-
     def symbol_key(self, symbol: str) -> str:
         """Return `symbol` as it arrives in messages, which is its key in the symbol table (behind the prefix)."""
         return symbol
