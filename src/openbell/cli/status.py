@@ -10,14 +10,17 @@ from openbell.cli.output import Output, json_option
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from openbell.monitor.status import Status
+    from openbell.market import Market
+    from openbell.monitor.history import Life
+    from openbell.monitor.status import ConnectionStatus, Status
 
 
 @click.command(short_help="Show how running feeds are.", epilog="Example: openbell status cn --json")
 @click.argument("feed", required=False)
 @click.option("--watch", is_flag=True, help="Show a live table of one feed until Ctrl-C.")
+@click.option("--history", is_flag=True, help="Show the last lives of every connection, too, and how each ended.")
 @json_option
-def status(feed: str | None, watch: bool, as_json: bool) -> int:
+def status(feed: str | None, watch: bool, history: bool, as_json: bool) -> int:
     """Show the processes, connections, rings, counters and latencies of one running feed, or of all.
 
     Exit status 1 if the named feed is not running, or if any process of a feed shown is not well.
@@ -32,21 +35,29 @@ def status(feed: str | None, watch: bool, as_json: bool) -> int:
             raise click.UsageError("--watch takes the name of one feed, and no --json")
         return _watch(feed, output)
     found: list[Status] = []
+    lives: list[dict[int, list[Life]]] = []
     for name in [feed] if feed is not None else feeds.running():
         try:
             with openbell.attach(name) as market:
                 found.append(market.status())
+                lives.append(_histories(market, found[-1]) if history else {})
         except (FeedGone, FeedNotFound):
             # One that stops while we look at all of them is not missing; one that was asked for is.
             if feed is not None:
                 raise
     if not found:
         output.say("no feed is running; start one: openbell run feed.toml")
-    for each in found:
+    for each, past in zip(found, lives, strict=True):
         if not as_json:
             _print(each, output)
-    output.result({"feeds": [_to_json(each) for each in found]})
+            if history:
+                output.console().print(_lives(each, past))
+    output.result({"feeds": [_to_json(each, past) for each, past in zip(found, lives, strict=True)]})
     return OK if all(process.healthy for each in found for process in each.processes) else FAILED
+
+
+def _histories(market: "Market", status: "Status") -> "dict[int, list[Life]]":
+    return {each.index: market.history(each.index) for each in status.connections}
 
 
 def _watch(feed: str, output: Output) -> int:
@@ -81,6 +92,7 @@ def _print(status: "Status", output: Output) -> None:
     for reason, count in status.reasons.items():
         counters.add_row(f"  {reason.name.lower()}", f"{count:,}  {reason.description}")
     counters.add_row("paused", f"{status.paused_ns / 1e9:.3f} s")
+    counters.add_row("event loop", f"{status.loop_lag_ns / 1e6:.1f} ms late (peak {status.loop_lag_peak_ns / 1e6:.1f})")
     counters.add_row("receive → snapshot", latencies(status.latency))
     for table in (_processes(status), _connections(status), _rings(status), counters):
         console.print(table)
@@ -101,19 +113,59 @@ def _processes(status: "Status") -> "Table":
 
 
 def _connections(status: "Status") -> "Table":
-    table = _table("connection", "receiver", "state", "symbols", "last frame", "connects", "disconnects", "errors")
+    table = _table(
+        "connection", "receiver", "state", "symbols", "last frame", "last pong", "connects", "gaps", "errors", "queue"
+    )
     for each in status.connections:
-        age = each.last_frame_age_ns
         table.add_row(
             each.label,
             str(each.receiver),
             each.state.name.lower(),
-            f"{each.symbols:,}",
-            "never" if age is None else f"{age / 1e9:.2f} s ago",
+            _symbols(each),
+            _ago(each.last_frame_age_ns),
+            _ago(each.last_pong_age_ns),
             str(each.connects),
-            str(each.disconnects),
+            str(each.gaps),
             str(each.errors),
+            f"{each.queue_bytes / 1024:,.0f} KiB (peak {each.queue_peak_bytes / 1024:,.0f})",
         )
+    return table
+
+
+def _ago(age_ns: int | None) -> str:
+    return "never" if age_ns is None else f"{age_ns / 1e9:.2f} s ago"
+
+
+def _symbols(connection: "ConnectionStatus") -> str:
+    """Return how many symbols it has, and in how many of them something is not as it should be."""
+    troubles = [
+        f"{count:,} {name}" for name in ("refused", "unconfirmed", "silent") if (count := getattr(connection, name))
+    ]
+    if connection.kept:
+        troubles.append(f"only the first {connection.kept:,} come")
+    return f"{connection.symbols:,}" + (f" ({', '.join(troubles)})" if troubles else "")
+
+
+def _lives(status: "Status", histories: "dict[int, list[Life]]") -> "Table":
+    from openbell.core import words
+
+    now = words.monotonic_ns()
+    table = _table("connection", "life", "began", "live after", "lasted", "gap", "messages", "records", "end")
+    for each in status.connections:
+        for life in histories.get(each.index, []):
+            ended = life.ended_ns if life.ended_ns is not None else now
+            code = f" ({life.close_code})" if life.close_code else ""
+            table.add_row(
+                each.label,
+                str(life.number),
+                f"{(now - life.began_ns) / 1e9:,.1f} s ago",
+                "never" if life.live_ns is None else f"{(life.live_ns - life.began_ns) / 1e9:.2f} s",
+                f"{(ended - life.began_ns) / 1e9:,.1f} s",
+                "" if not life.told else "still" if life.gap_ns is None else f"{life.gap_ns / 1e9:,.1f} s",
+                f"{life.messages:,}",
+                f"{life.records:,}",
+                f"{life.why.description}{code}",
+            )
     return table
 
 
@@ -141,7 +193,7 @@ def _table(first: str, *others: str) -> "Table":
     return table
 
 
-def _to_json(status: "Status") -> dict[str, object]:
+def _to_json(status: "Status", histories: "dict[int, list[Life]]") -> dict[str, object]:
     return {
         "feed": status.feed,
         "state": status.state.name.lower(),
@@ -171,7 +223,10 @@ def _to_json(status: "Status") -> dict[str, object]:
                 "disconnects": each.disconnects,
                 "acks": each.acks,
                 "errors": each.errors,
-                "last_frame_age_s": None if each.last_frame_age_ns is None else each.last_frame_age_ns / 1e9,
+                "last_frame_age_s": _seconds(each.last_frame_age_ns),
+                "last_pong_age_s": _seconds(each.last_pong_age_ns),
+                **{name: getattr(each, name) for name in _COUNTS},
+                **({"history": [_life(life) for life in histories[each.index]]} if histories else {}),
             }
             for each in status.connections
         ],
@@ -190,7 +245,40 @@ def _to_json(status: "Status") -> dict[str, object]:
             name: getattr(status, name)
             for name in ("frames", "bytes", "events", "published", "applied", "invalid", "ignored", "lost", "gaps")
         }
-        | {"paused_s": status.paused_ns / 1e9},
+        | {
+            "paused_s": status.paused_ns / 1e9,
+            "loop_lag_s": status.loop_lag_ns / 1e9,
+            "loop_lag_peak_s": status.loop_lag_peak_ns / 1e9,
+        },
         "reasons": {reason.name.lower(): count for reason, count in status.reasons.items()},
         "receive_to_snapshot_ns": status.latency.summary(),
+    }
+
+
+_COUNTS = (
+    *("confirmed", "refused", "unconfirmed", "silent", "kept", "retries", "missed_pongs", "gaps", "switches"),
+    *("repairs", "messages", "queue_bytes", "queue_peak_bytes"),
+)
+
+
+def _seconds(age_ns: int | None) -> float | None:
+    return None if age_ns is None else age_ns / 1e9
+
+
+def _life(life: "Life") -> dict[str, object]:
+    """Return one life; times are seconds of this machine's monotonic clock."""
+    return {
+        "number": life.number,
+        "began_s": life.began_ns / 1e9,
+        "live_s": _seconds(life.live_ns),
+        "ended_s": _seconds(life.ended_ns),
+        "next_live_s": _seconds(life.next_live_ns),
+        "messages": life.messages,
+        "records": life.records,
+        "local_port": life.local_port,
+        "why": life.why.name.lower(),
+        "close_code": life.close_code,
+        "failed_attempts": life.attempts,
+        "gap_told": life.told,
+        "gap_s": _seconds(life.gap_ns),
     }

@@ -19,6 +19,8 @@ from openbell.market.pulse import Pulse
 from openbell.market.row import Level, Row
 from openbell.market.snapshot import Snapshot
 from openbell.market.traded import Asked
+from openbell.memory.segment import Kind
+from openbell.monitor.history import History, Life
 from openbell.monitor.status import Status, read_status
 
 if TYPE_CHECKING:
@@ -263,6 +265,25 @@ class Market(Columns):
         self._check()
         assert self._generation is not None
         return read_status(self._feed, self._generation, self._reader, len(self))
+
+    def history(self, connection: int) -> list[Life]:
+        """Return the last lives of a connection, oldest first: one a socket, with how and why it ended.
+
+        Parameters
+        ----------
+        connection : int
+            Its `ConnectionStatus.index`.
+
+        Raises
+        ------
+        IndexError
+            The feed has no such connection.
+        FeedGone
+            The feed was stopped or restarted.
+        """
+        self._check()
+        assert self._generation is not None
+        return list(History(self._generation.open("history", Kind.HISTORY), connection).lives())
 
     def close(self) -> None:
         """Detach. The feed does not notice.

@@ -19,7 +19,6 @@ word  contents
 9     code of the CLOSE frame of the other side; 0: there was none
 10    attempts to connect that failed before it
 11    1 if its end was told as a gap
-12    records that came while it was parked beside its predecessor, of those the other had brought before
 ====  =================================================================================
 """
 
@@ -92,7 +91,6 @@ class Line(Block):
     close_code = Word(9)
     attempts = Word(10)
     told = Word(11)
-    twice = Word(12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,6 @@ class Life:
     close_code: int | None
     attempts: int
     told: bool
-    twice: int
 
     @property
     def gap_ns(self) -> int | None:
@@ -217,5 +214,4 @@ def _life(found: dict[str, int]) -> Life:
         close_code=found["close_code"] or None,
         attempts=found["attempts"],
         told=bool(found["told"]),
-        twice=found["twice"],
     )

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from openbell.core.snapshot import SnapshotReader
     from openbell.memory.generation import Generation
 
+_COUNTS = (
+    *("retries", "confirmed", "refused", "unconfirmed", "silent", "kept", "missed_pongs", "gaps", "switches"),
+    *("repairs", "messages", "queue_bytes", "queue_peak_bytes"),
+)
+
 SILENT_NS = 1_000_000_000
 """Without a heartbeat for so long, a process is dead, stopped or stuck; hearts beat five times a second or more."""
 
@@ -42,7 +47,29 @@ class ProcessStatus:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStatus:
-    """One connection to a vendor, run by `receiver`. Ages are in ns, None for never."""
+    """One connection to a vendor, run by `receiver`. Ages are in ns, None for never.
+
+    Attributes
+    ----------
+    connects, disconnects : int
+        Sockets that were opened, and those that ended by themselves or were given up.
+    last_frame_age_ns, last_pong_age_ns, last_ack_age_ns : int or None
+        Since when nothing came at all, no answer to a ping, no answer to a request.
+    acks, errors, retries : int
+        Requests that were granted, errors of any kind, requests that were asked again.
+    symbols, confirmed, refused, unconfirmed, silent : int
+        Symbols that are wanted; of those, granted, refused, asked for in vain; and granted without anything coming
+        where something should.
+    kept : int
+        How many of the granted symbols the vendor seems to have kept, which says nothing of the others; 0: all.
+    missed_pongs, gaps, switches, repairs : int
+        Pings without an answer, interruptions that were told, replacements without one, prices that were asked for
+        after gaps.
+    messages : int
+        Messages that came over its present socket.
+    queue_bytes, queue_peak_bytes : int
+        What the kernel has received for it and we have not read, and the most that ever was (Linux; elsewhere 0).
+    """
 
     index: int
     receiver: int
@@ -55,6 +82,20 @@ class ConnectionStatus:
     acks: int
     errors: int
     symbols: int
+    last_pong_age_ns: int | None = None
+    retries: int = 0
+    confirmed: int = 0
+    refused: int = 0
+    unconfirmed: int = 0
+    silent: int = 0
+    kept: int = 0
+    missed_pongs: int = 0
+    gaps: int = 0
+    switches: int = 0
+    repairs: int = 0
+    messages: int = 0
+    queue_bytes: int = 0
+    queue_peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +142,9 @@ class Status:
         The most records that ever waited for one worker.
     paused_ns : int
         How long reading was paused because the workers were behind, added up over the connections.
+    loop_lag_ns, loop_lag_peak_ns : int
+        How late a receiver's event loop came back to itself when it last looked, and the latest it ever did: the worst
+        of all receivers. Whatever waits for a receiver waits that long.
     latency : Histogram
         Receive to snapshot, ns, over all workers since the feed began.
     exchange_latency : Histogram
@@ -133,6 +177,8 @@ class Status:
     side_queue_peak: int
     latency: Histogram
     exchange_latency: Histogram
+    loop_lag_ns: int = 0
+    loop_lag_peak_ns: int = 0
 
     @property
     def backlog(self) -> int:
@@ -203,6 +249,8 @@ def read_status(feed: str, generation: Generation, reader: SnapshotReader, symbo
         backlog_peak=max(each.backlog_max for each in appliers),
         paused_ns=sum(block.paused_ns for block in counters),
         side_queue_peak=max((block.side_queue_peak for block in counters), default=0),
+        loop_lag_ns=max((block.loop_lag_ns for block in counters), default=0),
+        loop_lag_peak_ns=max((block.loop_lag_peak_ns for block in counters), default=0),
         latency=Histogram.merge(Histogram.read(control.histogram(index)) for index in range(control.workers)),
         exchange_latency=Histogram.merge(
             Histogram.read(control.exchange_histogram(index)) for index in range(control.workers)
@@ -250,6 +298,8 @@ def _connections(control: Control, now: int) -> tuple[ConnectionStatus, ...]:
             acks=block.acks,
             errors=block.errors,
             symbols=block.symbols,
+            last_pong_age_ns=age(block.last_pong_ns),
+            **{name: getattr(block, name) for name in _COUNTS},
         )
         for index, block in blocks
         if block.state != ConnectionState.UNUSED
