@@ -18,6 +18,7 @@ from openbell.cli.run import run
 from openbell.cli.simulate import simulate
 from openbell.cli.snapshot import snapshot
 from openbell.cli.status import status
+from openbell.cli.symbols import symbols
 from openbell.errors import ConfigError, OpenBellError
 
 
@@ -47,7 +48,7 @@ def root() -> None:
     """
 
 
-for verb in (demo, run, snapshot, status, simulate, record):
+for verb in (demo, run, symbols, snapshot, status, simulate, record):
     root.add_command(verb)
 
 
