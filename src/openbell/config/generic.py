@@ -26,6 +26,8 @@ Conditions = dict[str, Value]
 
 _WHERE: Final = "source.generic"
 _EVENTS: Final = re.compile(r"(?P<path>[^\[\].]*)(?P<many>\[\])?")
+# What would have to be escaped in a message; the decoder looks for names as they are.
+_NO_NAME: Final = re.compile(r'[\\"\x00-\x1f]')
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -402,11 +404,16 @@ def _check_fields(table: Push | Quote, key: str, names: tuple[str, ...], require
             if name in required:
                 raise ConfigError(f"{key}.{name}: this key is required: the name of the field")
             continue
+        if _NO_NAME.search(field):
+            raise ConfigError(f"{key}.{name}: {field!r} has a quote, a backslash or a control character in it")
         if field in owners:
             raise ConfigError(f"{key}.{name}: {field!r} is the {owners[field]} already; a field is one thing")
         owners[field] = name
     if len(table.when) > 1 and path:
         raise ConfigError(f"{key}.when: one field tells messages with {path!r} apart; keep one")
+    for field in (path, *table.when):
+        if _NO_NAME.search(field):
+            raise ConfigError(f"{key}: {field!r} has a quote, a backslash or a control character in it")
     for field in table.when:
         if field in owners or field == path:
             raise ConfigError(f"{key}.when: {field!r} is the {owners.get(field, 'events')} already")

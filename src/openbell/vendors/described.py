@@ -25,12 +25,17 @@ def routes(described: Generic) -> tuple[Route, ...]:
     """Return the routes of the messages that a ``[source.generic]`` table describes."""
     found: list[Route] = []
     if described.push is not None:
-        found += _spellings(_push(described.push, running(described)))
+        found.append(_push(described.push, running(described)))
     if described.quote is not None:
-        found += _spellings(_quote(described.quote))
-    if len({route.name.partition(",")[0] for route in found}) == 1 and not found[0].marker:
-        return (found[0],)
-    return tuple(found)
+        found.append(_quote(described.quote))
+    marked = [spelling for route in found if route.marker for spelling in _spellings(route)]
+    if len(found) == 1:
+        # A server may write its keys escaped, or begin with long ones. Where there is nothing to be told apart, a
+        # message without the marker is tried as well; the marker is still what makes a bad event known as one.
+        marked.append(replace(found[0], name=f"{found[0].name}, unmarked", marker=b""))
+    else:
+        marked += [route for route in found if not route.marker]
+    return tuple(marked)
 
 
 def running(described: Generic) -> bool:
