@@ -59,7 +59,7 @@ class Lifeline:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        _die_with(int(arguments[3]))
+        die_with(int(arguments[3]))
 
     def fileno(self) -> int:
         """Return a descriptor that is readable once the supervisor is gone."""
@@ -82,7 +82,7 @@ class Lifeline:
         self.stopping = True
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Have the kernel kill this process when its parent dies: even if it is stopped, or stuck, and cannot look."""
     if not parent or sys.platform != "linux":
         return

@@ -9,9 +9,11 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from list_server import ListServer, Page, list_server
@@ -46,7 +48,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     return {"token_env": "LIST_TOKEN"}
 
 
-def retrieve_here(url: str, universe: Universe) -> Fetched:
+def retrieve_here(url: str, universe: Universe, stop: threading.Event | None = None) -> Fetched:
     """Fetch a list in this process."""
     return retrieve(Order(url, universe.timeout_s, universe.max_bytes, universe.insecure, "", ""))
 
@@ -115,13 +117,13 @@ def test_the_token_is_on_no_command_line_and_in_no_environment_of_its_own(
 ) -> None:
     (tmp_path / "token").write_text(TOKEN, "utf-8")
     seen: list[str] = []
-    run = subprocess.run
+    start = subprocess.Popen
 
-    def spy(command: list[str], **rest: object) -> object:
-        seen.append(repr(command) + repr(rest.get("env")))
-        return run(command, **rest)  # type: ignore[call-overload]
+    def spy(command: list[str], **rest: Any) -> Any:
+        seen.append(repr(command) + repr(rest))
+        return start(command, **rest)
 
-    monkeypatch.setattr(subprocess, "run", spy)
+    monkeypatch.setattr(subprocess, "Popen", spy)
     fetch(server.at("/file", Page(LIST)), Universe(token_file=str(tmp_path / "token")))
     assert len(seen) == 1
     assert TOKEN not in seen[0]
@@ -207,6 +209,19 @@ def answering(answer: Callable[[socket.socket, threading.Event], None]) -> Itera
             over.set()
             listening.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+def test_a_list_that_is_not_wanted_any_more_is_given_up_at_once(server: ListServer) -> None:
+    url, stop = server.at("/endless", Page(LIST * 100, chunk=1, pause_s=0.05)), threading.Event()
+    timer = threading.Timer(0.2, stop.set)
+    timer.start()
+    began = time.monotonic()
+    try:
+        with pytest.raises(ConfigError, match="it is not wanted any more"):
+            fetch(url, Universe(timeout_s=60), stop)
+    finally:
+        timer.join()
+    assert time.monotonic() - began < 30
 
 
 def test_a_server_that_never_ends_its_headers_is_given_up() -> None:

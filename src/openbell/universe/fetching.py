@@ -7,8 +7,11 @@ process that runs a feed for months. The token goes to it through a pipe, never 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,6 +24,9 @@ from openbell.errors import ConfigError
 
 _START_S: Final = 20.0
 """What the child may take besides, for starting on a slow machine."""
+
+
+_LOOK_S: Final = 0.1
 
 
 class Order(Struct):
@@ -65,7 +71,7 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}{'?…' if parts.query else ''}"
 
 
-def fetch(url: str, universe: Universe) -> Fetched:
+def fetch(url: str, universe: Universe, stop: threading.Event | None = None) -> Fetched:
     """Fetch a list in a process of its own.
 
     Parameters
@@ -74,6 +80,8 @@ def fetch(url: str, universe: Universe) -> Fetched:
         Its address, as :meth:`Universe.check_url` lets it pass.
     universe : Universe
         The token's place, `timeout_s`, `max_bytes`.
+    stop : threading.Event, optional
+        Set: the list is not wanted any more.
 
     Raises
     ------
@@ -83,29 +91,42 @@ def fetch(url: str, universe: Universe) -> Fetched:
     token = universe.token()
     value = "" if token is None else universe.token_format.replace("{token}", token.reveal())
     order = Order(url, universe.timeout_s, universe.max_bytes, universe.insecure, universe.token_header, value)
-    command = [sys.executable, "-P", "-m", "openbell.universe.retrieving"]
-    try:
-        done = subprocess.run(
-            command,
-            input=msgspec.json.encode(order),
-            capture_output=True,
-            timeout=universe.timeout_s + _START_S,
-            check=False,
-            process_group=0,
-        )
-    except subprocess.TimeoutExpired:
-        raise ConfigError(late(universe.timeout_s)) from None
-    except OSError as error:
-        raise ConfigError(f"no process for fetching it could be started: {error.strerror}") from None
-    line, _, body = done.stdout.partition(b"\n")
+    output, status = _ask(msgspec.json.encode(order), universe.timeout_s, stop or threading.Event())
+    line, _, body = output.partition(b"\n")
     try:
         heading = msgspec.json.decode(line, type=Heading)
     except msgspec.MsgspecError:
         # Its own words are not repeated: nobody has looked whether the token is in them.
-        raise ConfigError(f"the process that fetches it failed with exit status {done.returncode}") from None
+        raise ConfigError(f"the process that fetches it failed with exit status {status}") from None
     if heading.error:
         raise ConfigError(heading.error)
     return Fetched(body, heading.content_type, heading.charset)
+
+
+def _ask(order: bytes, timeout_s: float, stop: threading.Event) -> tuple[bytes, int]:
+    """Run the process; return what it says, and its exit status."""
+    command = [sys.executable, "-P", "-m", "openbell.universe.retrieving", str(os.getpid())]
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
+        )
+    except OSError as error:
+        raise ConfigError(f"no process for fetching it could be started: {error.strerror}") from None
+    deadline, given = time.monotonic() + timeout_s + _START_S, order
+    with process:
+        try:
+            while True:
+                try:
+                    output, _ = process.communicate(given, timeout=_LOOK_S)
+                    return output, process.returncode
+                except subprocess.TimeoutExpired:
+                    given = b""
+                if stop.is_set():
+                    raise ConfigError("it is not wanted any more")
+                if time.monotonic() > deadline:
+                    raise ConfigError(late(timeout_s))
+        finally:
+            process.kill()
 
 
 def late(timeout_s: float) -> str:

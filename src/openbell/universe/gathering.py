@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,14 @@ from openbell.universe.narrowing import Selection, narrow
 from openbell.universe.reading import Entry, read
 
 
-def gather(listed: Sequence[str], file: str | None, url: str | None, universe: Universe, prefix: str = "") -> Selection:
+def gather(
+    listed: Sequence[str],
+    file: str | None,
+    url: str | None,
+    universe: Universe,
+    prefix: str = "",
+    stop: threading.Event | None = None,
+) -> Selection:
     """Return the symbols of a source, narrowed and spelled as its table says.
 
     Parameters
@@ -27,6 +35,8 @@ def gather(listed: Sequence[str], file: str | None, url: str | None, universe: U
         The table ``[source.universe]``.
     prefix : str
         The source's.
+    stop : threading.Event, optional
+        Set: what is being fetched is not wanted any more.
 
     Raises
     ------
@@ -39,7 +49,7 @@ def gather(listed: Sequence[str], file: str | None, url: str | None, universe: U
     if file is not None:
         entries += _from_file(file, universe)
     if url is not None:
-        entries += _from_url(url, universe)
+        entries += _from_url(url, universe, stop)
     selection = narrow(entries, universe, prefix)
     if entries and not selection.symbols:
         raise ConfigError(
@@ -66,11 +76,11 @@ def _from_file(file: str, universe: Universe) -> list[Entry]:
     return _entries(where, body, file, universe)
 
 
-def _from_url(url: str, universe: Universe) -> list[Entry]:
+def _from_url(url: str, universe: Universe, stop: threading.Event | None) -> list[Entry]:
     universe.check_url(url)
     where = f"source.symbols_url: {shown(url)}"
     try:
-        fetched = fetch(url, universe)
+        fetched = fetch(url, universe, stop)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     return _entries(where, fetched.body, url, universe, fetched.content_type, fetched.charset)

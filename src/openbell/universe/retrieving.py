@@ -17,6 +17,7 @@ import msgspec
 
 from openbell.config.checks import is_loopback
 from openbell.errors import ConfigError
+from openbell.lifeline import die_with
 from openbell.universe.fetching import Fetched, Heading, Order, late
 
 _CHUNK: Final = 1 << 16
@@ -133,6 +134,8 @@ def _advice(code: int) -> str:
 
 def main() -> int:
     """Fetch what stdin asks for; print how it went, and what came."""
+    # Nobody would read what comes after that, and a hung server could keep this process for long.
+    die_with(int(sys.argv[1]))
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
 
     def give_up(number: int, frame: FrameType | None) -> None:
