@@ -3,7 +3,8 @@
 Everything is asked for in *chunks* of symbols. A chunk that was not answered is asked for again, later each time; one
 that was refused without a word about which of its symbols is at fault is asked for again in halves, until the fault
 has a name; one symbol that was refused is refused. Where a request replaces those before it, it carries what was
-granted and one chunk more, and nothing else is under way meanwhile.
+granted and one chunk more, and nothing else is under way meanwhile. Nor is it where answers do not say which request
+they are about.
 """
 
 from __future__ import annotations
@@ -199,6 +200,10 @@ class Ledger:
         """How many of the wanted symbols are in each state."""
         return self._counts
 
+    def symbols(self) -> tuple[str, ...]:
+        """Return the keys of all symbols that are wanted."""
+        return tuple(self._entries)
+
     def state(self, key: str) -> SubscriptionState:
         """Return how far a symbol is: NONE if it is not wanted."""
         entry = self._entries.get(key)
@@ -246,11 +251,19 @@ class Ledger:
 
     def due(self) -> float | None:
         """Return from when on there is something to send; None: nothing, until something happens."""
-        if self._unsent or (not self._manner.adds and any(not each.run.over for each in self._open)):
+        if self._unsent or self._must_wait():
             return None
         if self._fresh or self._cancelled or self._dirty:
             return 0.0
         return min((chunk.due_s for chunk in self._chunks), default=None)
+
+    def _must_wait(self) -> bool:
+        """Return whether an answer has to come first.
+
+        A list that replaces another goes when it is known what became of that; and where answers have no number, one
+        that got lost would move all behind it to the wrong request.
+        """
+        return any(not each.run.over and (not self._manner.adds or each.request.number is None) for each in self._open)
 
     def take(self, now: float) -> list[Request]:
         """Return the requests to be sent next, in order, each followed by a call of `sent`; empty: there are none."""
@@ -274,7 +287,10 @@ class Ledger:
         else:
             chunk = found
         if chunk.purpose is _Purpose.CANCEL:
-            return self._run(chunk, self._vendor.unsubscribe(chunk.spelled))
+            # What is wanted again by now must not be taken away.
+            left = {key: name for key, name in zip(chunk.keys, chunk.spelled, strict=True) if key not in self._entries}
+            chunk = replace(chunk, keys=tuple(left), spelled=tuple(left.values()))
+            return self._run(chunk, self._vendor.unsubscribe(chunk.spelled) if left else [])
         chunk.keys = tuple(key for key in chunk.keys if key in self._entries)
         return self._run(chunk, self._vendor.subscribe(self._spelled(chunk.keys)) if chunk.keys else [])
 

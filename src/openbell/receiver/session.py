@@ -62,6 +62,7 @@ class Session:
         self._queue: deque[Request] = deque()
         self._turn: float | None = None
         self._asked_at = self._beat_at = -math.inf
+        self._beats_from = -math.inf
         self._retries_told = 0
         self._awake = asyncio.Event()
         self.begun = False
@@ -119,7 +120,7 @@ class Session:
     def begin(self) -> None:
         """Note that the socket is open now: heartbeats count from here."""
         self.begun = True
-        self._beat_at = self._clock()
+        self._beats_from = self._clock()
 
     def wake(self) -> None:
         """Look at once at what is to be done: something else is wanted."""
@@ -146,9 +147,9 @@ class Session:
             self._turn = None
             return self._beat(now, send) if beat <= now else min(beat, math.inf if due is None else due)
         if self._turn is None or now > self._turn + _LATE_S:
-            if beat <= now and not self._queue:
+            if not self._queue and beat <= max(now, self._ready()):
                 # Before a turn is taken, so that requests without end do not keep it back.
-                return self._beat(now, send)
+                return self._beat(now, send) if beat <= now else beat
             count = len(self._queue) or self._subscriber.requests_a_time
             turn = self._subscriber.turns.ask(self._name, count, self._manner.pause_s, self._ready())
             if turn is None:
@@ -174,25 +175,21 @@ class Session:
 
     def _ready(self) -> float:
         """Return when the next request may go, as far as this socket goes."""
-        pause_s = self._manner.pause_s
-        beat = self._beat_at + pause_s if self._manner.heartbeat_is_request and self._beats else -math.inf
-        return max(self._asked_at + pause_s, beat)
-
-    @property
-    def _beats(self) -> bool:
-        return self._vendor.heartbeat_interval_s > 0
+        last = max(self._asked_at, self._beat_at) if self._manner.heartbeat_is_request else self._asked_at
+        return last + self._manner.pause_s
 
     def _beat_due(self) -> float:
         """Return when the next heartbeat is due, or may go."""
-        if not self._beats:
+        if self._vendor.heartbeat_interval_s <= 0:
             return math.inf
-        due = self._beat_at + self._vendor.heartbeat_interval_s
+        due = self._beats_from + self._vendor.heartbeat_interval_s
         return max(due, self._asked_at + self._manner.pause_s) if self._manner.heartbeat_is_request else due
 
     def _beat(self, now: float, send: Callable[[bytes], None]) -> float:
         beat = self._vendor.heartbeat()
-        self._beat_at = now
+        self._beats_from = now
         if beat is not None:
+            self._beat_at = now
             send(beat)
         return now
 
