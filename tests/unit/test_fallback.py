@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from openbell.config import Source
 from openbell.reasons import Reason
 from openbell.receiver.fallback import Fallback
-from openbell.receiver.ratelimit import RateLimitedLog, excerpt
+from openbell.receiver.ratelimit import RateLimitedLog
 from openbell.record import Kind
 from openbell.secret import Secret
 from openbell.vendors import Ack, Control, Field, HeartbeatAck, Op, Refusal, Request, Route, Vendor
@@ -564,14 +564,6 @@ def test_what_was_left_out_is_said_exactly(caplog: pytest.LogCaptureFixture) -> 
         clock.now += 5.0
         limited.flush()
         assert len(caplog.records) == 22, "nothing was left out, so nothing is said"
-
-
-def test_an_excerpt_is_short_and_on_one_line() -> None:
-    assert excerpt(b'{"a":1}') == "'{\"a\":1}'"
-    shown = excerpt(b"\x1b[31m\n\xff" + "\u20ac".encode() * 100)
-    assert shown.isascii()
-    assert shown.isprintable()
-    assert shown.endswith("(307 bytes)")
 
 
 # ---- anything at all ----

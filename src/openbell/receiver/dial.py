@@ -26,7 +26,6 @@ from python_socks import ProxyError
 
 from openbell.config import Network, Source
 from openbell.errors import ConfigError, OpenBellError
-from openbell.receiver.ratelimit import excerpt
 from openbell.receiver.redact import Redactor
 from openbell.vendors.base import Vendor
 
@@ -148,7 +147,7 @@ class Dialer:
             return DialError(f"the handshake failed: {self._redactor.quoted(str(error))}")
         status = error.response.status
         body = error.raw_body or error.response.body
-        said = f": {self._redactor.clean(excerpt(bytes(body)))}" if body else ""
+        said = f": {self._redactor.excerpt(bytes(body))}" if body else ""
         retry_after_s = retry_after(error.response.headers.get("Retry-After"))
         hint = _HINTS.get(status.value, "")
         return DialError(

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from openbell.reasons import Reason
-from openbell.receiver.ratelimit import RateLimitedLog, excerpt
+from openbell.receiver.ratelimit import RateLimitedLog
 from openbell.receiver.redact import Redactor
 from openbell.receiver.salvage import UNDECODABLE, Fit, SlowRoute, elements
 from openbell.vendors.base import Control, Vendor
@@ -168,7 +168,7 @@ class Fallback:
     def _count(self, listener: EventSink, reason: Reason, text: Raw | bytes) -> None:
         listener.count(reason)
         if self._log.admits():
-            shown = self._redactor.clean(excerpt(bytes(text)))
+            shown = self._redactor.excerpt(bytes(text))
             self._log.log(logging.WARNING, "not applied: %s: %s", reason.description, shown)
 
 

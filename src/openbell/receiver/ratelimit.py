@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Final
 
 LINES_A_SECOND: Final = 10
-EXCERPT_BYTES: Final = 120
 
 
 class RateLimitedLog:
@@ -70,9 +69,3 @@ class RateLimitedLog:
             self._logger.warning("%d more log lines were suppressed", self.suppressed)
             self.suppressed = 0
             self._written = 1
-
-
-def excerpt(payload: bytes) -> str:
-    """Return the beginning of `payload` on one line, whatever bytes it has, fit for a log."""
-    shown = ascii(payload[:EXCERPT_BYTES].decode("utf-8", "backslashreplace"))
-    return f"{shown} ({len(payload)} bytes)" if len(payload) > EXCERPT_BYTES else shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -10,6 +12,9 @@ from openbell.secret import HIDDEN
 from openbell.vendors.base import Vendor
 
 TEXT_MAX: Final = 200
+EXCERPT_MAX: Final = 120
+_READ_MAX: Final = 65_536
+_ENCODED: Final = re.compile("%[0-9A-F]{2}")
 # A "secret" of a letter or two would blot out half of every line, and is none.
 _SHORTEST: Final = 4
 
@@ -27,22 +32,40 @@ class Redactor:
     def __init__(self, vendor: Vendor) -> None:
         values = [value for _, value in vendor.headers()]
         if (secret := vendor.secret()) is not None:
-            values += [secret.reveal(), quote(secret.reveal(), safe=""), quote(secret.reveal())]
+            values.append(secret.reveal())
         values += _proxy_credentials(vendor)
+        spelled = {spelling for value in values for spelling in _spellings(value) if len(value) >= _SHORTEST}
         # The longest first: one may contain another.
-        self._values = sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)
+        patterns = map(_pattern, sorted(spelled, key=len, reverse=True))
+        self._secrets = re.compile("|".join(patterns)) if spelled else None
 
     def clean(self, text: str) -> str:
         """Return `text` without secrets."""
-        for value in self._values:
-            text = text.replace(value, HIDDEN)
-        return text
+        return text if self._secrets is None else self._secrets.sub(HIDDEN, text)
+
+    def excerpt(self, payload: bytes) -> str:
+        """Return the beginning of somebody else's message without secrets, on one line, whatever bytes it has."""
+        # Cut twice: what is cut before it is cleaned may end in half of a secret.
+        text = self.clean(payload[:_READ_MAX].decode("utf-8", "backslashreplace"))
+        shown = ascii(text[:EXCERPT_MAX])
+        return f"{shown} ({len(payload)} bytes)" if len(text) > EXCERPT_MAX else shown
 
     def quoted(self, text: str) -> str:
         """Return somebody else's words, without secrets, in quotes on one line, and not too long."""
         text = self.clean(text)
         shown = ascii(text[:TEXT_MAX])
         return f"{shown}..." if len(text) > TEXT_MAX else shown
+
+
+def _spellings(value: str) -> set[str]:
+    """Return a secret as it is, and as addresses and JSON write it."""
+    escaped = json.dumps(value)[1:-1]
+    return {value, quote(value, safe=""), quote(value), escaped, escaped.replace("/", "\\/")}
+
+
+def _pattern(spelling: str) -> str:
+    """Return a pattern of a spelling; the digits of an encoded character are written large and small."""
+    return _ENCODED.sub(lambda code: f"%(?i:{code[0][1:]})", re.escape(spelling))
 
 
 def _proxy_credentials(vendor: Vendor) -> list[str]:
