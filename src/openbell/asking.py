@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from openbell.assignment import assign
 from openbell.config import Config
-from openbell.receiver.turns import starts
+from openbell.receiver.turns import CONNECT_SLACK_S, earliest
 from openbell.vendors.base import Vendor
 
 
@@ -62,10 +62,12 @@ def asked_for(config: Config, vendors: Sequence[Vendor]) -> list[Asked]:
     ConfigError
         ``[source.subscribing]`` asks for what a vendor does not do.
     """
-    begin = starts((vendor.source, vendor.connection_spacing_s) for vendor in vendors)
     found = []
-    for each, vendor, begins_s in zip(assign(config), vendors, begin, strict=True):
+    taken: dict[Hashable, list[float]] = {}
+    for each, vendor in zip(assign(config), vendors, strict=True):
         sizes = [len(request.payload) for request in vendor.requests(each.source.symbols)]
+        account = each.source.vendor, each.source.token_env, each.source.token_file
+        begins_s = _turn(taken.setdefault(account, []), vendor, len(sizes))
         found.append(
             Asked(
                 label=each.label(vendor.name),
@@ -81,3 +83,13 @@ def asked_for(config: Config, vendors: Sequence[Vendor]) -> list[Asked]:
             )
         )
     return found
+
+
+def _turn(taken: list[float], vendor: Vendor, messages: int) -> float:
+    """Return when a connection begins that keeps apart from those of its account, and note what it takes."""
+    if vendor.connection_spacing_s <= 0:
+        return 0.0
+    offsets = [0.0, *(CONNECT_SLACK_S + number * vendor.manner.pause_s for number in range(messages))]
+    begins_s = earliest(taken, 0.0, offsets, vendor.connection_spacing_s)
+    taken += [begins_s + offset for offset in offsets]
+    return begins_s

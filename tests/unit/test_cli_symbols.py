@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,10 @@ def test_a_whole_market_is_shown_connection_by_connection(tmp_path: Path, capsys
     assert first["symbols"] == codes[0::2]
     assert second["symbols"] == codes[1::2]
     assert first["address"] == "wss://quote.alltick.co/quote-stock-b-ws-api"
-    # Three seconds between the connections of a token, one and some between the requests of one.
-    assert (first["begins_s"], first["done_s"], second["begins_s"], second["done_s"]) == (0.0, 1.2, 4.2, 5.4)
-    assert found["seconds"] == 5.4
+    # Three seconds between the connections of a token, one and some between the requests of one, some for connecting.
+    assert (first["begins_s"], first["done_s"]) == (0.0, 1.2)
+    assert 3.0 + first["done_s"] <= second["begins_s"] <= 5.0
+    assert found["seconds"] == second["done_s"] == pytest.approx(second["begins_s"] + 1.2)
     assert found["bytes"] == first["bytes"] + second["bytes"]
 
 
@@ -147,11 +149,13 @@ def test_what_cannot_be_used_ends_with_status_2_and_the_reason(
     assert said in captured.err
 
 
-def test_all_us_stocks_take_four_connections_and_nine_seconds_at_alltick(tmp_path: Path) -> None:
+def test_all_us_stocks_take_four_connections_three_seconds_apart_at_alltick(tmp_path: Path) -> None:
     (tmp_path / "us.txt").write_text("\n".join(us_codes()[:11_000]), "utf-8")
     file = write(tmp_path, ALLTICK + 'symbols_file = "us.txt"\nconnections = "auto"\n')
     loaded = config.load(file)
     asked = asked_for(loaded, vendors.check(loaded, file))
     assert [len(each.symbols) for each in asked] == [2_750] * 4
     assert [each.messages for each in asked] == [1] * 4
-    assert asked[-1].done_s == 9.0
+    begins = [each.begins_s for each in asked]
+    assert begins[0] == 0.0
+    assert all(3.0 <= later - earlier <= 4.0 for earlier, later in pairwise(begins))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,8 @@ from openbell import config, vendors
 from openbell.config import Config, Feed, Liveness, Network, Source
 from openbell.errors import ConfigError
 from openbell.secret import Secret
+from openbell.universe import gathering
+from openbell.universe.fetching import Fetched
 
 TOKEN = "c0ffee-very-secret-c-app"
 
@@ -623,3 +626,49 @@ def test_a_ca_file_is_looked_for_beside_the_configuration(tmp_path: Path) -> Non
 def test_pauses_that_shrink_are_refused() -> None:
     with pytest.raises(ConfigError, match="backoff_longest_s"):
         Liveness(backoff_first_s=10, backoff_longest_s=5)
+
+
+LISTS = {
+    "https://lists.example/cn.json": b'{"data": {"list": [{"code": "600519", "status": "normal"}, {"code": "300750", '
+    b'"status": "halted"}, {"code": "920002", "status": "normal"}]}}',
+    "https://api.binance.com/api/v3/exchangeInfo": b'{"symbols": [{"symbol": "BTCUSDT", "status": "TRADING", '
+    b'"quoteAsset": "USDT"}, {"symbol": "ETHBTC", "status": "TRADING", "quoteAsset": "BTC"}]}',
+}
+FILES = {
+    "hk.csv": "Stock Code,Name of Securities,Category\n00700,TENCENT,Equity\n02800,TRACKER,ETF\n08001,ORIENT,Equity\n",
+    "us.txt": "AAPL\nBRK.B\n",
+    "codes.txt": "600519.SH\n",
+}
+EXPECTED: dict[str, list[tuple[str, ...]]] = {
+    "cn": [("600519.SH",), ("600519.SH",)],
+    "hk": [("700.HK",)],
+    "us": [("AAPL.US", "BRK.B.US"), ("AAPL.US", "BRK.B.US")],
+    "crypto": [("BTCUSDT",)],
+}
+
+
+def _blocks() -> list[str]:
+    """Return the examples of the documentation that are whole configurations."""
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
+    return [text for text in re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "[feed]" in text]
+
+
+@pytest.mark.parametrize("text", _blocks(), ids=lambda text: re.findall(r'name = "(\w+)"', text)[0])
+def test_every_configuration_of_the_documentation_can_be_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    def fetch(url: str, universe: config.Universe, stop: object = None) -> Fetched:
+        return Fetched(LISTS[url], "application/json", "")
+
+    monkeypatch.setattr(gathering, "fetch", fetch)
+    monkeypatch.setenv("ALLTICK_TOKEN", TOKEN)
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content, "utf-8")
+    if "connections = 4" in text:
+        # Of a list in the vendor's own spelling, four connections long.
+        (tmp_path / "us.txt").write_text("AAPL.US\nBRK.B.US", "utf-8")
+    text = text.replace("connections = 4", "connections = 2")
+    file = write(tmp_path, text)
+    loaded = config.load(file)
+    vendors.check(loaded, file)
+    assert loaded.sources[0].symbols in EXPECTED[loaded.feed.name]

@@ -155,9 +155,7 @@ def test_receivers_that_cannot_be_told_are_told_with_the_next_list(
     assert scene.refresh() == [(1, ["5.HK"], [])]
 
 
-def test_messages_say_which_of_several_sources_they_are_about(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_messages_say_which_of_several_sources_they_are_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     both = Scene(tmp_path, "700.HK", '[[source]]\nvendor = "binance"\nprefix = "b:"\nsymbols = ["BTCUSDT"]')
     both.refresh("")
     assert caplog.records[-1].message.startswith("[[source]] 1 of 2: source.symbols_file: ")

@@ -80,8 +80,8 @@ class Listed:
         if len(lost) > universe.max_shrink * len(self.symbols):
             raise ConfigError(
                 f"source.universe: {len(lost):,} of {len(self.symbols):,} symbols are in the list no more "
-                f"({_few(lost)}), and max_shrink = {universe.max_shrink:g} believes no list that has lost so many; if it "
-                "is right, raise that, or restart the feed"
+                f"({_few(lost)}), and max_shrink = {universe.max_shrink:g} believes no list that has lost so many; if "
+                "it is right, raise that, or restart the feed"
             )
         return symbols
 
