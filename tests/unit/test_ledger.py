@@ -366,6 +366,15 @@ def test_a_vendor_that_never_answers_leaves_symbols_asked_for() -> None:
     assert not books.ledger.leaves("A")
 
 
+def test_an_error_that_names_its_symbols_is_about_them_though_nothing_waits_for_an_answer() -> None:
+    books = Books("a", "b", acknowledges=False)
+    books.send()
+    assert books.refuse(None, 600, symbols=("A", "X")) is Answer.REFUSED
+    assert (books.states["A"], books.codes["A"], books.states["B"]) == (State.REFUSED, 600, State.ASKED)
+    assert books.refuse(None, 600) is Answer.NOBODY
+    assert books.words() == []
+
+
 # ---- a whole market ----
 
 

@@ -422,6 +422,12 @@ class Ledger:
         """Take in that the vendor refused something."""
         found = self._find(refusal.request, refusal.symbols)
         if found is None:
+            named = {self._key(symbol) for symbol in refusal.symbols or ()} & set(self._entries)
+            if not self._manner.acknowledges and named:
+                # No request waits for an answer, but an error that names its symbols needs none.
+                for key in named:
+                    self._set(key, SubscriptionState.REFUSED, refusal.code or 0)
+                return Verdict(Answer.REFUSED, self._spelled(named))
             return Verdict(Answer.LATE if self._find_late(refusal.request) else Answer.NOBODY)
         self._open.remove(found)
         run = found.run

@@ -203,7 +203,9 @@ class Session:
             case Ack():
                 block.add("acks")
                 block.set_time("last_ack_ns")
-                if self.ledger.acked(control, self._clock()).answer is Answer.NOBODY:
+                answered = self.ledger.acked(control, self._clock()).answer is not Answer.NOBODY
+                # Of a vendor that need not answer, an answer that comes is no surprise.
+                if not answered and self._vendor.manner.acknowledges:
                     block.add("errors")
                     self._limited(logging.WARNING, "%s: an answer came that belongs to no request", subscriber.where)
             case HeartbeatAck():
