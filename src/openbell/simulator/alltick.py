@@ -17,12 +17,14 @@ from picows import WSTransport, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeRe
 
 from openbell.simulator.events import Book, Kind, Message, Trade
 from openbell.simulator.floor import Client, Floor
+from openbell.simulator.latest import LatestTrades
 from openbell.simulator.parts import Framing, Number, Part, Repeat, Text
 from openbell.simulator.rules import NO_RULES, Rules
 from openbell.simulator.universe import MAX_SYMBOLS, a_shares
 
 PATH = "/quote-stock-b-ws-api"
 _OTHER_PATH = "/quote-b-ws-api"
+_LATEST_PATHS = ("/quote-stock-b-api/trade-tick", "/quote-b-api/trade-tick")
 _BAD_REQUEST, _TOO_MANY, _TOO_MANY_CLOSING = 400, 605, 606
 _CANCEL_TRADES = 2  # 1: books, 0: both
 
@@ -225,10 +227,15 @@ def _part(request: _Request, name: str) -> msgspec.Raw:
 
 
 def admit(
-    request: WSUpgradeRequest, floor: Floor, rules: Rules = NO_RULES
+    request: WSUpgradeRequest, floor: Floor, rules: Rules = NO_RULES, latest: LatestTrades | None = None
 ) -> Client | WSUpgradeResponseWithListener | None:
-    """Let a connection in that brings a token (any); 401 without one, 404 elsewhere."""
+    """Let a connection in that brings a token (any); 401 without one, 404 elsewhere.
+
+    With `latest`, the HTTP interface for the latest trades is served, too.
+    """
     url = urlsplit(request.path.decode("latin-1"))
+    if latest is not None and url.path in _LATEST_PATHS:
+        return latest.answer(url.query)
     if url.path not in (PATH, _OTHER_PATH):
         return None
     if not parse_qs(url.query).get("token"):

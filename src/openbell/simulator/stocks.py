@@ -11,6 +11,7 @@ from openbell.simulator import alltick, ticks
 from openbell.simulator.clock import MS, NS, Clock
 from openbell.simulator.floor import Client, Floor
 from openbell.simulator.lanes import BookLane, TradeLane
+from openbell.simulator.latest import LatestTrades
 from openbell.simulator.options import SimulatorOptions
 from openbell.simulator.pace import PROFILES, OpeningPace, Pace, SteadyPace
 from openbell.simulator.tally import MarketOracle
@@ -48,7 +49,8 @@ class StockVenue:
         decimals = universe.decimals, universe.volume_decimals
         speech = ticks if self._ticks else alltick
         writer = Writer(speech.trade(self.symbols, *decimals), speech.framing(group))
-        self.lanes: tuple[Lane, ...] = (TradeLane(self.symbols, writer, self.clock, self.oracle),)
+        self._latest = LatestTrades(self.symbols, universe, self.clock, options.rules.request_spacing_s)
+        self.lanes: tuple[Lane, ...] = (TradeLane(self.symbols, writer, self.clock, self.oracle, self._latest),)
         if levels:
             writer = Writer(alltick.book(self.symbols, *decimals), alltick.framing(group))
             self.lanes += (BookLane(self.symbols, writer, self.clock, self.oracle, levels, group),)
@@ -58,7 +60,9 @@ class StockVenue:
 
     def admit(self, request: WSUpgradeRequest, floor: Floor) -> Client | WSUpgradeResponseWithListener | None:
         """See `Venue.admit`."""
-        return ticks.admit(request, floor, self.symbols) if self._ticks else alltick.admit(request, floor, self._rules)
+        if self._ticks:
+            return ticks.admit(request, floor, self.symbols)
+        return alltick.admit(request, floor, self._rules, self._latest)
 
     def next_block(self) -> tuple[Events, ...]:
         """See `Venue.next_block`."""
