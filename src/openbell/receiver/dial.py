@@ -194,8 +194,9 @@ def trust(network: Network) -> ssl.SSLContext:
     """
     try:
         context = ssl.create_default_context(cafile=network.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else "there is no certificate in it"
+    except OSError as error:
+        # What TLS makes of a file without a certificate is an error of the system's, too, and says little.
+        said = "there is no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(f"source.network.ca_file: cannot use {network.ca_file!r}: {said}") from None
     # Also where the system's own setting is laxer.
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from openbell.errors import VendorError
 from openbell.secret import Secret
@@ -49,7 +49,7 @@ class _Tick(Struct):
 
 
 class _Ticks(Struct):
-    tick_list: list[_Tick] = []
+    tick_list: list[Raw] = []
 
 
 class _Answer(Struct):
@@ -59,6 +59,8 @@ class _Answer(Struct):
 
 
 _decode = msgspec.json.Decoder(_Answer, strict=False).decode
+_decode_tick = msgspec.json.Decoder(_Tick, strict=False).decode
+_UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def requests(base: str, token: str, symbols: Sequence[str], size: int) -> list[LatestRequest] | None:
@@ -88,7 +90,7 @@ def requests(base: str, token: str, symbols: Sequence[str], size: int) -> list[L
 
 
 def read(body: bytes) -> list[Latest]:
-    """Return what an answer says.
+    """Return what an answer says; one trade in it that makes no sense does not cost the others.
 
     Raises
     ------
@@ -97,12 +99,18 @@ def read(body: bytes) -> list[Latest]:
     """
     try:
         answer = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNDECODABLE:
         raise VendorError("the answer is none that this vendor is known to give") from None
     if answer.ret != _OK:
         raise VendorError(f"error {answer.ret}: {answer.msg}")
-    ticks = answer.data.tick_list if answer.data is not None else []
-    return [Latest(tick.code, tick.price, tick.volume, _nanoseconds(tick.tick_time), tick.seq) for tick in ticks]
+    found = []
+    for part in answer.data.tick_list if answer.data is not None else []:
+        try:
+            tick = _decode_tick(part)
+        except _UNDECODABLE:
+            continue
+        found.append(Latest(tick.code, tick.price, tick.volume, _nanoseconds(tick.tick_time), tick.seq))
+    return found
 
 
 def _nanoseconds(time: int) -> int:
