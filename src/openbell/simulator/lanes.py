@@ -12,7 +12,6 @@ from openbell.simulator.books import BookBlock
 from openbell.simulator.clock import Clock
 from openbell.simulator.floor import Client
 from openbell.simulator.grid import Ints
-from openbell.simulator.latest import LatestTrades
 from openbell.simulator.tally import MarketOracle
 from openbell.simulator.trading import TradeBlock
 from openbell.simulator.venue import Events, Levels
@@ -31,16 +30,9 @@ class TradeLane:
     oracle : MarketOracle
     """
 
-    def __init__(
-        self,
-        symbols: Sequence[str],
-        writer: Writer,
-        clock: Clock,
-        oracle: MarketOracle,
-        latest: LatestTrades | None = None,
-    ) -> None:
+    def __init__(self, symbols: Sequence[str], writer: Writer, clock: Clock, oracle: MarketOracle) -> None:
         self._index = {code: index for index, code in enumerate(symbols)}
-        self._writer, self._clock, self._oracle, self._latest = writer, clock, oracle, latest
+        self._writer, self._clock, self._oracle = writer, clock, oracle
 
     def interest(self, client: Client) -> Levels:
         """See `Lane.interest`; a code that is not in the universe is ignored, as the vendor does."""
@@ -57,8 +49,6 @@ class TradeLane:
         """See `Lane.apply`."""
         assert isinstance(events, TradeBlock)
         self._oracle.apply_trades(events, sent)
-        if self._latest is not None:
-            self._latest.note(events)
 
 
 def trade_columns(events: TradeBlock, clock: Clock) -> dict[str, npt.NDArray[np.int64 | np.intp]]:

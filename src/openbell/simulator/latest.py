@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from picows import WSUpgradeResponse, WSUpgradeResponseWithListener
 
 from openbell.simulator.clock import Clock
@@ -24,6 +25,7 @@ from openbell.simulator.universe import Universe
 CODES_MOST: Final = 50
 _OK, _BAD_DATA, _NO_TOKEN, _TOO_MANY = 200, 400, 401, 605
 _FIGURES: Final = 5
+_PENDING_MOST: Final = 64
 _PRICE, _VOLUME, _TURNOVER, _TIME, _SEQUENCE = range(_FIGURES)
 
 
@@ -66,13 +68,23 @@ class LatestTrades:
         self._asked_at: float | None = None
         self._traded = np.zeros(len(symbols), dtype=np.bool_)
         self._figures = np.zeros((_FIGURES, len(symbols)), dtype=np.int64)
-        self.requests = 0
+        self._pending: list[tuple[TradeBlock, int, int]] = []
 
-    def note(self, block: TradeBlock) -> None:
-        """Take note of trades."""
-        if not len(block):
-            return
-        chosen, _, ends = grouped(block.symbol, np.arange(len(block)))
+    def note(self, block: TradeBlock, first: int, end: int) -> None:
+        """Take note of the trades `first` to `end` (exclusive) of a block. Cheap: they are looked at when asked for."""
+        if self._pending and self._pending[-1][0] is block and self._pending[-1][2] == first:
+            first = self._pending.pop()[1]
+        self._pending.append((block, first, end))
+        if len(self._pending) > _PENDING_MOST:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        pending, self._pending = self._pending, []
+        for block, first, end in pending:
+            self._take(block, np.arange(first, end))
+
+    def _take(self, block: TradeBlock, chosen: npt.NDArray[np.intp]) -> None:
+        chosen, _, ends = grouped(block.symbol, chosen)
         last = chosen[ends - 1]
         row = block.symbol[last]
         told = self._clock.told(block.intended_ns[last])
@@ -81,7 +93,7 @@ class LatestTrades:
 
     def answer(self, query: str) -> WSUpgradeResponseWithListener:
         """Answer one request, given what stands behind the question mark of its address."""
-        self.requests += 1
+        self._catch_up()
         values = parse_qs(query)
         if not values.get("token"):
             return _response(_NO_TOKEN, "token is required", HTTPStatus.UNAUTHORIZED)

@@ -17,7 +17,7 @@ from openbell.simulator.lateness import Lateness
 from openbell.simulator.options import SimulatorOptions
 from openbell.simulator.oracle import Oracle
 from openbell.simulator.pace import SECOND_NS
-from openbell.simulator.venue import Venue
+from openbell.simulator.venue import Remembers, Venue
 
 # The pace of the sender: due events leave together, about once this long. A write and its wake-up of the reader cost
 # about as much as making a hundred events.
@@ -112,6 +112,7 @@ class MadeMarket:
         self.lateness = Lateness()
         self.sent = self.offered_first_second = self.held_ns = self.start_ns = 0
         self._venue = venue
+        self._remembers = venue if isinstance(venue, Remembers) else None
         whole = options.profile == "open" and (options.seconds is None or options.seconds >= 1)
         self.expected_first_second = round(venue.expected(SECOND_NS)) if whole else None
         self._opens = options.profile == "open"
@@ -212,6 +213,8 @@ class MadeMarket:
             for lane, run in enumerate(block.runs):
                 due = run.due(elapsed_ns)
                 if due > run.position:
+                    if self._remembers is not None:
+                        self._remembers.passed(lane, run.events, run.position, due)
                     written += self._send(floor, block, lane, due)
             if not block.done:
                 return False

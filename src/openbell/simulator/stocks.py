@@ -15,7 +15,7 @@ from openbell.simulator.latest import LatestTrades
 from openbell.simulator.options import SimulatorOptions
 from openbell.simulator.pace import PROFILES, OpeningPace, Pace, SteadyPace
 from openbell.simulator.tally import MarketOracle
-from openbell.simulator.trading import TradingDay
+from openbell.simulator.trading import TradeBlock, TradingDay
 from openbell.simulator.universe import UNIVERSES, Universe
 from openbell.simulator.venue import Events, Lane
 from openbell.simulator.writer import Writer
@@ -50,7 +50,7 @@ class StockVenue:
         speech = ticks if self._ticks else alltick
         writer = Writer(speech.trade(self.symbols, *decimals), speech.framing(group))
         self._latest = LatestTrades(self.symbols, universe, self.clock, options.rules.request_spacing_s)
-        self.lanes: tuple[Lane, ...] = (TradeLane(self.symbols, writer, self.clock, self.oracle, self._latest),)
+        self.lanes: tuple[Lane, ...] = (TradeLane(self.symbols, writer, self.clock, self.oracle),)
         if levels:
             writer = Writer(alltick.book(self.symbols, *decimals), alltick.framing(group))
             self.lanes += (BookLane(self.symbols, writer, self.clock, self.oracle, levels, group),)
@@ -63,6 +63,11 @@ class StockVenue:
         if self._ticks:
             return ticks.admit(request, floor, self.symbols)
         return alltick.admit(request, floor, self._rules, self._latest)
+
+    def passed(self, lane: int, events: Events, first: int, end: int) -> None:
+        """See `Remembers.passed`."""
+        if isinstance(events, TradeBlock):
+            self._latest.note(events, first, end)
 
     def next_block(self) -> tuple[Events, ...]:
         """See `Venue.next_block`."""

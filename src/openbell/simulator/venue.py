@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,15 @@ class Lane(Protocol):
 
     def apply(self, events: Events, sent: Levels) -> None:
         """Tell the oracle what was sent."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A venue that remembers what happened, also what nobody was sent."""
+
+    def passed(self, lane: int, events: Events, first: int, end: int) -> None:
+        """Take note that the time of the events `first` to `end` (exclusive) of a lane has come."""
         ...
 
 
