@@ -28,12 +28,18 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding-a-vendor.md").read_text("utf-8")
 
 
+def documented_files(page: str) -> dict[str, str]:
+    """Return the files that a page of documentation has, by name."""
+    return dict(re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Write the page's files out as a reader would."""
-    files = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert [name for name, _ in files] == ["finnhub.py", "feed.toml", "test_finnhub.py"]
-    for name, text in files:
+    files = documented_files(PAGE)
+    vendor = ["finnhub.py", "feed.toml", "test_finnhub.py"]
+    assert list(files) == [*vendor, "symbol-array.toml", "symbol-text.toml", "command-code.toml", "finnhub.toml"]
+    for name, text in files.items():
         (tmp_path / name).write_text(text, "utf-8")
     return tmp_path
 
@@ -151,3 +157,21 @@ def test_the_documented_books_are_books_of_their_levels(tmp_path: Path, monkeypa
         (rows[1], 1, [None, None, 1.5, None]),
     ]
     assert wired.counted() == {}
+
+
+def test_a_documented_description_reads_what_the_documented_vendor_reads(
+    folder: Path, finnhub: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = vendors.create(config.load(folder / "finnhub.toml").source)
+    assert [request.payload for request in described.subscribe(["AAPL"])] == [
+        request.payload for request in finnhub.subscribe(["AAPL"])
+    ]
+    assert described.url() == finnhub.url()
+    for message in (
+        b'{"type":"trade","data":[{"s":"AAPL","p":7296.89,"t":1575526691134,"v":0.011467,"c":["1"]},{"s":"MSFT","p":"1"}]}',
+        b'{"data":[{"p":1,"s":"MSFT"}],"type":"trade"}',
+        b'{"type":"trade","data":[{"s":"AAPL","p":"x"},{"s":"TSLA","p":1}]}',
+        b'{"type":"error","msg":"x"}',
+        b'{"type":"trade","data":[]}',
+    ):
+        assert Preview(described).take(message) == Preview(finnhub).take(message)
