@@ -87,9 +87,9 @@ def asked_for(config: Config, vendors: Sequence[Vendor]) -> list[Asked]:
 
 def _turn(taken: list[float], vendor: Vendor, messages: int) -> float:
     """Return when a connection begins that keeps apart from those of its account, and note what it takes."""
-    if vendor.connection_spacing_s <= 0:
+    if vendor.spacing_s <= 0:
         return 0.0
     offsets = [0.0, *(CONNECT_SLACK_S + number * vendor.manner.pause_s for number in range(messages))]
-    begins_s = earliest(taken, 0.0, offsets, vendor.connection_spacing_s)
+    begins_s = earliest(taken, 0.0, offsets, vendor.spacing_s)
     taken += [begins_s + offset for offset in offsets]
     return begins_s

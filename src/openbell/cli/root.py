@@ -18,6 +18,7 @@ from openbell.cli.run import run
 from openbell.cli.simulate import simulate
 from openbell.cli.snapshot import snapshot
 from openbell.cli.status import status
+from openbell.cli.subscribe import subscribe, unsubscribe
 from openbell.cli.symbols import symbols
 from openbell.errors import ConfigError, OpenBellError
 
@@ -48,7 +49,7 @@ def root() -> None:
     """
 
 
-for verb in (demo, run, symbols, snapshot, status, simulate, record):
+for verb in (demo, run, symbols, snapshot, status, simulate, record, subscribe, unsubscribe):
     root.add_command(verb)
 
 

@@ -16,18 +16,27 @@ _SHOWN = 4
 
 
 @click.command(
-    short_help="Show what a configuration would subscribe to.", epilog="Example: openbell symbols feed.toml --json"
+    short_help="Show what a configuration would subscribe to, or what a feed has.",
+    epilog="Example: openbell symbols feed.toml --json",
 )
-@click.argument("target", metavar="FEED.toml")
+@click.argument("target", metavar="FEED.toml|FEED")
+@click.option("--live", is_flag=True, help="Show what the running FEED is subscribed to.")
 @click.option("--list", "every", is_flag=True, help="Print every symbol, one a line, with its connection.")
 @json_option
-def symbols(target: str, every: bool, as_json: bool) -> int:
+def symbols(target: str, live: bool, every: bool, as_json: bool) -> int:
     """Show what FEED.toml would subscribe to: which symbols, on which connection, in how many messages and bytes, how
     long that takes by the vendors' rules, and what was left out and why.
 
     Files and addresses of lists are read, vendors are not connected to. Exit status 2 if the configuration cannot be
     used.
+
+    With --live (openbell symbols cn --live), FEED is the name of a running feed, and what is shown is which of its
+    symbols are granted, refused, not answered or silent, and on which connection.
     """
+    if live:
+        from openbell.cli.live import live_symbols
+
+        return live_symbols(target, every, Output(as_json))
     return _planned(Path(target), every, Output(as_json))
 
 

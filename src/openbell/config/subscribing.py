@@ -16,6 +16,9 @@ class Subscribing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         Symbols of a request at most, where requests add to one another; None: as many as the vendor likes.
     pause_s : float or None
         Pause between two requests of a connection; None: the vendor's own rule, which it cannot undercut.
+    spacing_s : float or None
+        Least time between requests of two connections with one token; None: the vendor's own rule, which it cannot
+        undercut.
     ack_s : float
         A request that was not answered for so long is asked again.
     retries : int
@@ -28,6 +31,7 @@ class Subscribing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     batch: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     pause_s: Annotated[float, Meta(ge=0, le=60)] | None = None
+    spacing_s: Annotated[float, Meta(ge=0, le=600)] | None = None
     ack_s: Annotated[float, Meta(gt=0, le=600)] = 5.0
     retries: Annotated[int, Meta(ge=0, le=100)] = 3
     retry_s: Annotated[float, Meta(ge=0, le=600)] = 1.0

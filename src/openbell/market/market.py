@@ -24,8 +24,12 @@ from openbell.monitor.history import History, Life
 from openbell.monitor.status import Status, read_status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
+    from openbell.control.client import FeedControl, Subscribed
+    from openbell.control.protocol import Change
     from openbell.memory.generation import Generation
 
 _BOOK_PARTS = 4
@@ -107,6 +111,53 @@ class Market(Columns):
         """
         self._check()
         return self._directory.symbol(row)
+
+    # ---- subscriptions ----
+
+    def subscribe(self, symbols: Iterable[str], *, source: int | None = None, timeout_s: float = 15.0) -> list[Change]:
+        """Subscribe more symbols, without touching the feed's connections, and wait for what comes of it.
+
+        Parameters
+        ----------
+        symbols : iterable of str
+            As the vendor spells them, behind the prefix of their source.
+        source : int, optional
+            Number of the source in the configuration, from 1, where prefixes do not say which one it is.
+        timeout_s : float
+            How long the vendor's answers are waited for.
+
+        Returns
+        -------
+        list of Change
+            One a symbol, in order: what became of it, and why.
+
+        Raises
+        ------
+        FeedError
+            Nothing was changed, or nobody knows: a receiver does not answer, or others' commands took all the time.
+        """
+        self._check()
+        return self._feed_control.subscribe(symbols, source=source, timeout_s=timeout_s)
+
+    def unsubscribe(
+        self, symbols: Iterable[str], *, source: int | None = None, timeout_s: float = 15.0
+    ) -> list[Change]:
+        """Unsubscribe symbols, as `subscribe` does. Their rows stay as they are; what still comes is dropped."""
+        self._check()
+        return self._feed_control.unsubscribe(symbols, source=source, timeout_s=timeout_s)
+
+    def subscriptions(self) -> list[Subscribed]:
+        """Return how far all subscriptions are: granted, refused and why, silent, on which connection."""
+        self._check()
+        return self._feed_control.subscriptions()
+
+    @cached_property
+    def _feed_control(self) -> FeedControl:
+        # Imported when it is wanted: who only reads has no use for it.
+        from openbell.control.client import FeedControl
+
+        assert self._generation is not None
+        return FeedControl(self._feed, self._generation)
 
     def __contains__(self, symbol: object) -> bool:
         self._check()

@@ -6,6 +6,7 @@ SUPERVISOR_LOCK = "lock"
 CURRENT = "current"
 CONFIG = "config.json"
 SYMBOLS_LOCK = "symbols.lock"
+CONTROL_LOCK = "control.lock"
 
 ONE_TIME_FEED = re.compile("demo-[0-9]+")
 """Feeds named after a process: no later start takes such a name, to clear up after a killed one, but by chance."""
@@ -24,6 +25,11 @@ def worker_lock(index: int) -> str:
 def desired_name(connection: int) -> str:
     """Return the name of the file of what was subscribed and unsubscribed since the configuration was read."""
     return f"subscriptions-{connection}.json"
+
+
+def control_socket(receiver: int) -> str:
+    """Return the name of the control socket of a receiver."""
+    return f"receiver-{receiver}.sock"
 
 
 def ring_name(receiver: int, worker: int) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from openbell.assignment import Assigned, assign
 from openbell.config import Config, Source
+from openbell.control.server import Controlled, ControlServer
 from openbell.core import ring
 from openbell.core.overlap import Overlap
 from openbell.core.ring import RingWriter
@@ -25,7 +26,7 @@ from openbell.errors import OpenBellError
 from openbell.lifeline import EXIT_ORPHANED, Lifeline
 from openbell.memory.generation import Generation
 from openbell.memory.locks import RoleLock
-from openbell.memory.names import desired_name, receiver_lock, ring_name
+from openbell.memory.names import control_socket, desired_name, receiver_lock, ring_name
 from openbell.memory.segment import Kind
 from openbell.monitor.control import Control, ProcessSlot, ProcessState, ReceiverCounters
 from openbell.monitor.history import History
@@ -109,7 +110,10 @@ def _run(lifeline: Lifeline) -> int:
         return any(connection.waiting for connection in connections)
 
     clock = MarketClock(config.schedule, teller, lambda: symbols.count, waiting)
-    work = _Work(connections, clock, teller, rings)
+    numbers = {assigned.index: assigned.number for assigned in assign(config)}
+    controlled = [Controlled(at, numbers[at], each) for at, each in shared.subscribers.items()]
+    control_server = ControlServer(generation.path / control_socket(index), controlled)
+    work = _Work(connections, clock, teller, rings, control_server)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(lifeline, slot, counters, work))
 
@@ -182,7 +186,7 @@ def _connections(shared: _Shared) -> tuple[list[Connection], list[Callable[[], C
 def _subscriber(shared: _Shared, assigned: Assigned, vendor: Vendor, turns: dict[Path | None, Turns]) -> Subscriber:
     """Return what knows the subscriptions of a connection; those of one account share their `turns`."""
     source = assigned.source
-    mine = Turns.of(source, vendor.secret(), vendor.connection_spacing_s)
+    mine = Turns.of(source, vendor.secret(), vendor.spacing_s)
     return Subscriber(
         source,
         vendor,
@@ -211,11 +215,19 @@ class _Work:
         No connection's own; what waits in it goes into the rings before anything else.
     rings : list of RingWriter
         One a worker.
+    control : ControlServer
+        By which subscriptions are changed.
     """
 
     def __init__(
-        self, connections: list[Connection], clock: MarketClock, teller: Listener, rings: list[RingWriter]
+        self,
+        connections: list[Connection],
+        clock: MarketClock,
+        teller: Listener,
+        rings: list[RingWriter],
+        control: ControlServer,
     ) -> None:
+        self._control = control
         self._connections = connections
         self._clock = clock
         self._teller = teller
@@ -229,7 +241,11 @@ class _Work:
             await asyncio.sleep(_DRAIN_S)
         async with asyncio.TaskGroup() as group:
             clock = group.create_task(self._clock.run())
-            await asyncio.gather(*(connection.run() for connection in self._connections))
+            await self._control.start()
+            try:
+                await asyncio.gather(*(connection.run() for connection in self._connections))
+            finally:
+                await self._control.stop()
             clock.cancel()
         for writer in self._rings:
             writer.publish()

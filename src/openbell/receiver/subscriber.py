@@ -233,6 +233,20 @@ class Subscriber:
             return SubscriptionState.UNSUBSCRIBED if key in self.unwanted else SubscriptionState.NONE
         return SubscriptionState.WANTED if self._current is None else self._current.ledger.state(key)
 
+    def knows(self, symbol: str) -> bool:
+        """Return whether a symbol is wanted here, or was."""
+        key = self._known(symbol)
+        return key in self.wanted or key in self.unwanted
+
+    def why_refused(self, key: str) -> str:
+        """Say why the vendor refused a symbol, in its words and ours."""
+        refused = self.refusals.get(key)
+        if refused is None:
+            return "the vendor refused it"
+        code = f" {refused.code}" if refused.code else ""
+        meaning = self.vendor.explain(refused.code or None)
+        return f"the vendor's error{code}: {refused.message}{f': {meaning}' if meaning else ''}"
+
     def subscribe(self, symbols: Sequence[str]) -> list[Reply]:
         """Want more symbols. They are asked for as soon as the vendor's rules allow.
 
@@ -376,7 +390,7 @@ class Subscriber:
             return symbol, f"{symbol!r} {fault}"
         if symbol in self.wanted:
             return symbol, None
-        if fault := self.vendor.symbol_fault(symbol):
+        if self.source.universe.faulty != "ask" and (fault := self.vendor.symbol_fault(symbol)):
             return symbol, fault
         key = self.vendor.symbol_key(symbol)
         if fault := symbol_fault(key, self.source.prefix):

@@ -176,6 +176,14 @@ class Vendor(ABC):
         """
         return self.semantics.configured(self.source.subscribing, local=self.source.local)
 
+    @property
+    def spacing_s(self) -> float:
+        """Least time between requests of two connections of the account: `connection_spacing_s`, or as configured."""
+        asked = self.source.subscribing.spacing_s
+        if asked is None:
+            return self.connection_spacing_s
+        return asked if self.source.local else max(asked, self.connection_spacing_s)
+
     def requests(self, symbols: Sequence[str]) -> Iterator[Request]:
         """Yield all requests of a fresh connection with `symbols`, in batches where that is the manner."""
         if self.source.open:
