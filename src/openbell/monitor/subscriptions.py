@@ -28,7 +28,12 @@ ROW_BYTES: Final = 32
 SILENT: Final = 1
 """Flag: granted, and yet nothing comes for it where something should."""
 
-_STATE, _CONNECTION, _FLAGS = 0xFF, 8, 16
+CONNECTION_AT: Final = 8
+"""Bit of a row's first word at which the number of its connection begins, behind the state."""
+STATE_AND_CONNECTION: Final = 0xFFFF
+"""The bits of a row's first word that are state and connection."""
+
+_STATE, _CONNECTION, _FLAGS = 0xFF, CONNECTION_AT, 16
 
 
 class SubscriptionState(IntEnum):

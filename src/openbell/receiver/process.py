@@ -200,7 +200,14 @@ def _subscriber(shared: _Shared, assigned: Assigned, vendor: Vendor, turns: dict
 
 def _sampler(shared: _Shared, connection: int, source: Source, vendor: Vendor, subscriber: Subscriber) -> Sampler:
     """Return what looks after the single symbols of a connection."""
-    asked = Granted(Subscriptions(shared.subscriptions), connection, subscriber, shared.stamps)
+    asked = Granted(
+        Subscriptions(shared.subscriptions),
+        shared.subscriptions,
+        connection,
+        subscriber,
+        shared.stamps,
+        acknowledges=vendor.manner.acknowledges,
+    )
     return Sampler(source, vendor, asked, shared.control.connection(connection), shared.stamps)
 
 

@@ -6,12 +6,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Final, Protocol
 
 from openbell.config import Source
-from openbell.monitor.subscriptions import Subscriptions, SubscriptionState
+from openbell.monitor.subscriptions import (
+    CONNECTION_AT,
+    ROW_BYTES,
+    STATE_AND_CONNECTION,
+    Subscriptions,
+    SubscriptionState,
+)
 from openbell.receiver.symbolwatch import SymbolWatch
 from openbell.vendors.base import Vendor
 
@@ -65,8 +71,11 @@ class SamplerBlock(Protocol):
 class Asked(Protocol):
     """What is needed of a connection's subscriber."""
 
-    def confirmed(self) -> Sequence[str]:
-        """Return the symbols that the vendor has granted, in the order of the request."""
+    def rows(self) -> Mapping[str, int]:
+        """Return the symbols that are wanted, in the order of the request, each with its row."""
+
+    def confirmed(self) -> Collection[str]:
+        """Return those of them that the vendor has granted."""
 
     def resubscribe(self, symbols: Sequence[str]) -> None:
         """Ask for symbols once more: alone where the vendor can, else with the next full list."""
@@ -91,30 +100,48 @@ class Granted:
 
     Parameters
     ----------
-    subscriptions : Subscriptions
+    view : Subscriptions
         Written by the subscriber; the flag SILENT is written here.
+    words : memoryview
+        The same segment's body: thousands of states are looked at in one go.
     connection : int
     subscriber : Subscribed
     stamps : Stamps
+    acknowledges : bool
+        Whether the vendor answers requests; if not, what was asked for counts.
     """
 
-    def __init__(self, subscriptions: Subscriptions, connection: int, subscriber: Subscribed, stamps: Stamps) -> None:
-        self._subscriptions = subscriptions
-        self._connection = connection
+    def __init__(
+        self,
+        view: Subscriptions,
+        words: memoryview,
+        connection: int,
+        subscriber: Subscribed,
+        stamps: Stamps,
+        *,
+        acknowledges: bool = True,
+    ) -> None:
+        self._view = view
+        self._words = words.cast("Q")
         self._subscriber = subscriber
         self._stamps = stamps
+        good = {SubscriptionState.CONFIRMED} if acknowledges else {SubscriptionState.CONFIRMED, SubscriptionState.ASKED}
+        self._good = frozenset(state | connection << CONNECTION_AT for state in good)
+        self._keys: Mapping[str, bytes] = {}
+        self._rows: dict[str, int] = {}
 
-    def confirmed(self) -> Sequence[str]:
+    def rows(self) -> Mapping[str, int]:
+        """See `Asked.rows`."""
+        keys = self._subscriber.keys
+        if keys is not self._keys:
+            rows = {symbol: self._stamps.row(key) for symbol, key in keys.items()}
+            self._keys, self._rows = keys, {symbol: row for symbol, row in rows.items() if row >= 0}
+        return self._rows
+
+    def confirmed(self) -> Collection[str]:
         """See `Asked.confirmed`."""
-        found = []
-        for symbol, key in self._subscriber.keys.items():
-            row = self._stamps.row(key)
-            if row < 0:
-                continue
-            seen = self._subscriptions.read(row)
-            if seen.state is SubscriptionState.CONFIRMED and seen.connection == self._connection:
-                found.append(symbol)
-        return found
+        words, good, mask, step = self._words, self._good, STATE_AND_CONNECTION, ROW_BYTES // 8
+        return {symbol for symbol, row in self._rows.items() if words[row * step] & mask in good}
 
     def resubscribe(self, symbols: Sequence[str]) -> None:
         """See `Asked.resubscribe`."""
@@ -122,9 +149,8 @@ class Granted:
 
     def flag_silent(self, symbol: str, silent: bool) -> None:
         """See `Asked.flag_silent`."""
-        row = self._stamps.row(self._subscriber.keys[symbol]) if symbol in self._subscriber.keys else -1
-        if row >= 0:
-            self._subscriptions.flag_silent(row, silent)
+        if (row := self._rows.get(symbol)) is not None:
+            self._view.flag_silent(row, silent)
 
 
 class Sampler:
@@ -135,7 +161,7 @@ class Sampler:
     source : Source
     vendor : Vendor
     asked : Asked
-        Knows what was granted.
+        Knows what is wanted, and granted.
     block : SamplerBlock
     stamps : Stamps
     """
@@ -183,26 +209,24 @@ class Sampler:
                 self._judge()
 
     def _choose(self) -> None:
-        """Watch what is granted by now."""
-        granted = tuple(self._asked.confirmed())
-        if granted == self._watch.names:
+        """Watch what is wanted by now."""
+        rows = self._asked.rows()
+        names = tuple(rows)
+        if names == self._watch.names:
             return
-        rows = {symbol: self._stamps.row(self._key(symbol)) for symbol in granted}
-        names = tuple(symbol for symbol, row in rows.items() if row >= 0)
         self._watch.watch(names)
-        self._read = self._stamps.reader([rows[name] for name in names])
+        self._read = self._stamps.reader(tuple(rows.values()))
         self._watch.sample(self._read())
 
-    def _key(self, symbol: str) -> bytes:
-        return (self._source.prefix + self._vendor.symbol_key(symbol)).encode()
-
     def _judge(self) -> None:
-        found = self._watch.judge()
-        for symbol in found.silent:
+        granted = self._asked.confirmed()
+        found = self._watch.judge(granted)
+        # All of them each time: what is asked for again begins without a flag.
+        for symbol in self._watch.silent:
             self._asked.flag_silent(symbol, True)
         for symbol in found.back:
             self._asked.flag_silent(symbol, False)
-        self._block.silent = self._watch.silent
+        self._block.silent = len(self._watch.silent)
         if found.overdue:
             log.warning(
                 "%s: silent, and never so long before: %s; asking for %s once more",
@@ -211,10 +235,10 @@ class Sampler:
                 "them" if len(found.overdue) > 1 else "it",
             )
             self._asked.resubscribe(found.overdue)
-        self._say_what_was_kept()
+        self._say_what_was_kept(granted)
 
-    def _say_what_was_kept(self) -> None:
-        kept, asked = self._watch.kept(), len(self._watch.names)
+    def _say_what_was_kept(self, granted: Collection[str]) -> None:
+        kept, asked = self._watch.kept(granted), len(granted)
         self._block.kept = kept or 0
         if kept is None:
             self._told = False
@@ -228,7 +252,7 @@ class Sampler:
                 self._where,
                 asked,
                 kept,
-                self._watch.names[kept - 1],
+                [name for name in self._watch.names if name in granted][kept - 1],
                 kept * len(self._source.streams) if self._vendor.semantics.adds else kept,
                 connections,
             )

@@ -11,7 +11,7 @@ receiver loads no numpy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,9 +75,9 @@ class SymbolWatch:
         self._asked: set[str] = set()
 
     @property
-    def silent(self) -> int:
-        """How many symbols are listed."""
-        return len(self._silent)
+    def silent(self) -> Collection[str]:
+        """The symbols that are listed."""
+        return self._silent
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,8 +131,18 @@ class SymbolWatch:
                 longest[at] = max(longest[at], gap)
             arrivals[at] = seen + 1
 
-    def judge(self) -> Findings:
-        """Say who is silent, and who is not any more. All who were known to be so are not named again."""
+    def judge(self, granted: Container[str] | None = None) -> Findings:
+        """Say who is silent, and who is not any more. All who were known to be so are not named again.
+
+        Parameters
+        ----------
+        granted : container of str
+            Those that should tick; time counts from when they are here. None: all.
+        """
+        if granted is not None:
+            for at, name in enumerate(self._names):
+                if name not in granted:
+                    self._since[at] = self._now_s
         now, times, shortest = self._now_s, self._times, self._shortest_s
         silent: list[str] = []
         overdue: list[str] = []
@@ -142,7 +152,7 @@ class SymbolWatch:
         ):
             silence = now - since
             if silence < shortest:
-                if self._silent and name in self._silent and arrivals:
+                if self._silent and name in self._silent:
                     back.append(name)
                 continue
             if 0 < arrivals < _ARRIVALS or (arrivals and silence < max(times * mean, 2 * longest)):
@@ -158,22 +168,23 @@ class SymbolWatch:
         self._asked.difference_update(back)
         return Findings(tuple(silent), tuple(overdue), tuple(back))
 
-    def kept(self) -> int | None:
+    def kept(self, granted: Container[str] | None = None) -> int | None:
         """Return how many symbols of the request the vendor seems to have kept, or None if that is all of them.
+
+        Of those in `granted` alone, in order.
 
         They are the first ones: a vendor that has had enough takes no notice of the rest, and says nothing. So
         nothing after a certain symbol ever ticks, though most of those just before it do, and everybody had the
         time: it would be too much of a chance.
         """
-        ticked = [at for at, arrivals in enumerate(self._arrivals) if arrivals]
-        if not ticked:
-            return None
-        kept = ticked[-1] + 1
-        tail = len(self._names) - kept
-        if not tail or min(self._now_s - since for since in self._since[kept:]) < self._shortest_s:
+        asked = [at for at, name in enumerate(self._names) if granted is None or name in granted]
+        arrivals, since = [self._arrivals[at] for at in asked], [self._since[at] for at in asked]
+        kept = max((place + 1 for place, count in enumerate(arrivals) if count), default=0)
+        tail = len(asked) - kept
+        if not kept or not tail or self._now_s - max(since[kept:]) < self._shortest_s:
             return None
         # Lists are often sorted, by turnover say: how lively those just before the tail are is what counts.
         near = min(kept, max(_NEAR, tail))
-        lively = sum(arrivals > 0 for arrivals in self._arrivals[kept - near : kept])
+        lively = sum(count > 0 for count in arrivals[kept - near : kept])
         chance = 1.0 - (lively + 1) / (near + 2)
         return kept if chance**tail < _CHANCE else None
