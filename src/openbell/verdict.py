@@ -6,7 +6,7 @@ another order rounds otherwise; everything else must be equal to the last bit, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +127,9 @@ class Verdict:
         return self.wrong == 0
 
 
-def compare(oracle: Oracle, snapshot: Snapshot, *, excuse_gaps: bool = False) -> Verdict:
+def compare(
+    oracle: Oracle, snapshot: Snapshot, *, excuse_gaps: bool = False, gaps: Mapping[str, int] | None = None
+) -> Verdict:
     """Compare a snapshot with what the oracle states.
 
     Parameters
@@ -137,6 +139,8 @@ def compare(oracle: Oracle, snapshot: Snapshot, *, excuse_gaps: bool = False) ->
         Of a feed that is at rest.
     excuse_gaps : bool
         Leave out rows that tell a gap: for a feed that may drop events, and says where. Otherwise a gap is wrong.
+    gaps : mapping of str to int, optional
+        How many gaps each symbol's row must tell, exactly; None: none.
 
     Returns
     -------
@@ -160,7 +164,9 @@ def compare(oracle: Oracle, snapshot: Snapshot, *, excuse_gaps: bool = False) ->
     if any("prev_close" in row for row in oracle.rows.values()):
         del rules["prev_close"]
     stated = (*EXACT, *SUMS, *book, *(["prev_close"] if "prev_close" not in rules else []))
-    judged = {*stated, *rules}
+    if gaps is not None:
+        del rules["gaps"]
+    judged = {*stated, *rules, "gaps"}
     if judged != set(snapshot):
         raise ValueError(f"columns that are not judged, or are missing: {sorted(judged ^ set(snapshot))}")
     symbols = snapshot.symbols
@@ -178,6 +184,9 @@ def compare(oracle: Oracle, snapshot: Snapshot, *, excuse_gaps: bool = False) ->
         found = snapshot[name]
         right = {"zero": found == 0, "nan": np.isnan(found), "if touched": (found > 0) == touched}[rule]
         differences += _different(symbols, name, np.full(len(symbols), _WORDS[rule]), found, right | ~judging)
+    if gaps is not None:
+        told = np.array([gaps.get(symbol, 0) for symbol in symbols], dtype=np.int64)
+        differences += _different(symbols, "gaps", told, snapshot["gaps"], snapshot["gaps"] == told)
     lacking = _expected(oracle, symbols, "trades", snapshot["trades"].dtype) - snapshot["trades"]
     # A gap explains what is missing, and nothing that is there too often.
     differences += _different(

@@ -9,6 +9,7 @@ import logging
 import random
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from http import HTTPStatus
@@ -610,6 +611,31 @@ def test_a_server_that_never_answers_the_handshake_is_given_up(run: Run, caplog:
     assert "cannot connect: no answer in time" in caplog.text
 
 
+def test_a_server_that_closes_before_the_upgrade_was_no_connection(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    taken: list[socket.socket] = []
+
+    def take(silent: socket.socket) -> None:
+        while len(taken) < 2:
+            connection, _ = silent.accept()
+            taken.append(connection)
+            connection.recv(4096)
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        scene.source |= {"url": f"ws://127.0.0.1:{silent.getsockname()[1]}/feed"}
+        taking = threading.Thread(target=take, args=(silent,))
+        taking.start()
+
+        async def act(scene: Scene) -> None:
+            await scene.until(lambda: len(taken) == 2, "another attempt")
+
+        run(scene.play(act))
+        taking.join()
+    assert "closed before the upgrade" in caplog.text
+    assert "SUBSCRIBING" not in state_names(scene.block) and not scene.block.added.get("connects")
+
+
 def test_stop_during_the_handshake_does_not_wait_for_it(run: Run) -> None:
     scene = Scene(network=Network(handshake_s=30.0, connect_s=30.0))
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -753,7 +779,9 @@ def test_data_that_stops_is_asked_for_again_and_helps(run: Run, caplog: pytest.L
     assert scene.block.added["connects"] == 1
     assert state_names(scene.block)[2:5] == ["LIVE", "STALE", "LIVE"]
     assert "it is there, but mute" in caplog.text
-    assert "gaps" not in scene.block.added
+    # What the other side had to send meanwhile it did not send: the connection never broke, and yet there is a gap.
+    assert scene.block.added["gaps"] == 1
+    assert len(scene.made[0].gaps) == 1
 
 
 def test_data_that_stops_for_good_costs_the_connection_once_where_nobody_knows_the_hours(

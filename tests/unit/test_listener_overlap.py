@@ -55,11 +55,15 @@ def test_what_is_parked_is_published_behind_the_old_connections_end_and_nothing_
     assert sequences(new) == [7, 4]
     assert new.counted() == {Reason.IGNORED_TWICE: 2}
     assert new.listener.parked_bytes == 0
-    # From now on it is a connection like any other: a number that comes again is the vendor's affair.
-    new.send(tick("AAA", 5), tick("AAA", 5))
+    # What was on its way to both comes now. A number that comes again is the vendor's affair.
+    new.send(tick("AAA", 3), tick("AAA", 5), tick("AAA", 5))
     assert sequences(new) == [5, 5]
+    assert new.counted() == {Reason.IGNORED_TWICE: 3}
+    new.listener.release(None)
+    new.send(tick("AAA", 3))
+    assert sequences(new) == [3]
     assert new.balanced()
-    assert new.listener.records_published == 4
+    assert new.listener.records_published == 5
 
 
 def test_trades_and_quotes_are_numbered_apart(tmp_path: Path) -> None:

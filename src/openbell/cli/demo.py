@@ -79,6 +79,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Events a second of the made-up market.",
 )
+@click.option("--faults", metavar="storm|FILE", help="Let the vendor misbehave in every way, or by a schedule.")
+@click.option(
+    "--fault-every",
+    type=click.FloatRange(min=0.1),
+    help="Seconds from one fault of a storm to the next.  [default: so that all fit]",
+)
 @click.option("--name", help="Name of the feed.  [default: demo-<pid>]")
 @json_option
 def demo(
@@ -101,6 +107,8 @@ def demo(
     speed: str,
     symbols: int | None,
     rate: float,
+    faults: str | None,
+    fault_every: float | None,
     name: str | None,
     as_json: bool,
 ) -> int:
@@ -112,9 +120,11 @@ def demo(
     aborts.
     """
     from openbell.cli.view import choose_view
-    from openbell.demo import Aborted, DemoOptions, run_demo
+    from openbell.demo import Aborted, DemoOptions, Result, run_demo
     from openbell.demo.options import default_name
     from openbell.demo.scratch import scratch
+    from openbell.demo.storm import run_storm
+    from openbell.demo.storm_result import StormResult
     from openbell.errors import OpenBellError
     from openbell.signals import StopSignals
     from openbell.simulator import parse_speed
@@ -140,11 +150,15 @@ def demo(
         speed=parse_speed(speed),
         symbols=symbols or 0,
         rate=rate,
+        faults=faults or "",
+        fault_every_s=fault_every or 0.0,
         name=name or default_name(),
     )
     with StopSignals() as signals, scratch() as directory, (directory / "log").open("w+b") as log:
         try:
-            result = run_demo(options, choose_view(output), signals, log)
+            result: Result | StormResult = (run_storm if options.faults else run_demo)(
+                options, choose_view(output), signals, log
+            )
         except Aborted:
             output.say("aborted")
             return INTERRUPTED

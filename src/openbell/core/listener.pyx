@@ -576,7 +576,8 @@ cdef class FrameListener(WSListener):
         Parameters
         ----------
         overlap : Overlap or None
-            What the other connection noted, which has come to its end; None: it noted nothing.
+            What the other connection noted, which has come to its end. What comes later is looked up in it, too, for
+            it may have been on its way to both, until this is called again with None.
 
         Returns
         -------
@@ -599,7 +600,7 @@ cdef class FrameListener(WSListener):
                 self._routed(route, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
             else:
                 self._event(&self.plan.routes[<int>entry[1]], <PyObject *>entry[2])
-        self.overlap = None
+        # What the other one had published may still be in our socket: `overlap` holds until the next `release`.
         if not self.in_read:
             self.records_here += self.counters[C_RECORDS] - before
         self._publish()

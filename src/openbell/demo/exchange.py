@@ -29,6 +29,10 @@ class Event(msgspec.Struct, frozen=True):
     offered_first_second: int = 0
     expected_first_second: int | None = None
     late_ns: dict[str, int] | None = None
+    kind: str = ""
+    fault: str = ""
+    at_ns: int = 0
+    ports: list[int] = []
     cpu_seconds: float = 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from dataclasses import dataclass, field
@@ -73,6 +74,10 @@ class DemoOptions:
         See `SimulatorOptions.symbols`; 0: the universe's default, or the capture's own symbols.
     rate : float
         Events a second of the made-up market.
+    faults : str
+        ``"storm"``, or a schedule's file: the vendor misbehaves so; empty: it does not.
+    fault_every_s : float
+        Time from one fault of a storm to the next; 0: so that there is time for all of them.
     name : str
         The feed's name; its own for every process, so that two demonstrations can run at once.
 
@@ -102,6 +107,8 @@ class DemoOptions:
     speed: float = 1.0
     symbols: int = 0
     rate: float = 20_000.0
+    faults: str = ""
+    fault_every_s: float = 0.0
     name: str = field(default_factory=default_name)
 
     def __post_init__(self) -> None:
@@ -109,6 +116,8 @@ class DemoOptions:
         from openbell.simulator import UNIVERSES
 
         made_up = self.made_up()
+        if self.faults:
+            self._check_faults(made_up)
         if self.capture is None:
             market = UNIVERSES[made_up.universe]
             if self.symbols > market.max_symbols:
@@ -127,6 +136,15 @@ class DemoOptions:
                 f"receivers: {self.receivers} receivers need as many connections, and there "
                 f"{'is 1' if self.connections == 1 else f'are {self.connections}'}; add --connections {self.receivers}"
             )
+
+    def _check_faults(self, made_up: SimulatorOptions) -> None:
+        for name in ("capture", "stamp", "slow_worker"):
+            if getattr(self, name):
+                raise ConfigError(f"{name}: leave it out, or faults: both at once show neither")
+        if self.overflow != "block":
+            raise ConfigError(f"overflow: with faults nothing may be merged or dropped; leave out {self.overflow!r}")
+        # What the simulator would refuse is refused now.
+        dataclasses.replace(made_up, faults=self.faults, fault_every_s=self.fault_every_s or 1.0)
 
     def made_up(self) -> SimulatorOptions:
         """Return what the simulator is asked for, files and processes aside.
@@ -171,7 +189,15 @@ class DemoOptions:
         """How long the market lasts; None: to the capture's end."""
         return DEFAULT_SECONDS if self.seconds is None and self.capture is None else self.seconds
 
-    def simulator_arguments(self, oracle: Path, symbols_file: Path) -> list[str]:
+    @property
+    def fault_every(self) -> float:
+        """Time from one fault of a storm to the next, in seconds."""
+        from openbell.simulator.faults import KINDS
+
+        kinds = sum(kind.fits(self.made_up().dialect) for kind in KINDS.values())
+        return self.fault_every_s or min(5.0, max(1.0, round((self.length_s or 0.0) / (kinds + 2), 2)))
+
+    def simulator_arguments(self, oracle: Path, symbols_file: Path, journal: Path | None = None) -> list[str]:
         """Return the command line for a simulator that writes its statements to the given files."""
         given: dict[str, object] = {
             "--symbols": self.symbols,
@@ -183,6 +209,10 @@ class DemoOptions:
             given |= {"--seed": self.seed, "--rate": self.rate}
             if self.stamp:
                 given["--stamp-ns"] = True
+            if journal is not None:
+                del given["--oracle"]
+                given |= {"--journal": journal, "--faults": self.faults, "--fault-every": self.fault_every}
+                given["--fault-clients"] = self.connections
             given |= {f"--{name.replace('_', '-')}": getattr(self, name) for name in _MADE_UP if getattr(self, name)}
         else:
             given |= {"--capture": self.capture, "--speed": "max" if math.isinf(self.speed) else self.speed}

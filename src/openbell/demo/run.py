@@ -84,7 +84,7 @@ def run_demo(options: DemoOptions, view: View, signals: StopSignals, log_file: I
         ) as exchange,
     ):
         view.say("starting the simulator" + (f": reading {options.capture}" if options.capture else ""))
-        ready = _await_ready(exchange, signals)
+        ready = await_ready(exchange, signals)
         lists = read_lists(Path(scratch, "lists.json"))
         config = configure(options, ready, lists)
         slow = f" of {options.slow_worker:,} records/s each" if options.slow_worker else ""
@@ -106,7 +106,7 @@ def run_demo(options: DemoOptions, view: View, signals: StopSignals, log_file: I
                 peaks = _peak_rss_mb({"simulator": exchange.pid} | feed)
                 # Nothing moves after this: the snapshot that is judged is the final one.
                 supervisor.drain()
-                _check_abort(signals)
+                check_abort(signals)
                 status, snapshot = market.status(), market.snapshot()
             # Where nothing was dropped a gap has no excuse.
             excuse_gaps = options.overflow == "drop" and status.dropped > 0
@@ -130,11 +130,12 @@ def run_demo(options: DemoOptions, view: View, signals: StopSignals, log_file: I
     )
 
 
-def _await_ready(exchange: Exchange, signals: StopSignals) -> Event:
+def await_ready(exchange: Exchange, signals: StopSignals) -> Event:
+    """Wait until the simulator listens, and return what it says then."""
     while True:
         if signals.requested:
             raise Aborted
-        _wait(exchange, signals, None)
+        wait(exchange, signals, None)
         for event in exchange.events():
             if event.event == "ready":
                 return event
@@ -146,14 +147,14 @@ def _play(
     """Watch the market until the simulator states what it sent; return when it began to, and its words on both."""
     started, start = 0.0, Event("")
     told_to_end = False
-    patience = _Patience(CONNECT_S)
+    patience = Patience(CONNECT_S)
     while True:
-        _check_abort(signals)
+        check_abort(signals)
         if signals.requested and not told_to_end:
             view.say("ending the market; once more Ctrl-C aborts")
             exchange.end_market()
             told_to_end = True
-        _wait(exchange, signals, _LOOK_S)
+        wait(exchange, signals, _LOOK_S)
         supervisor.poll(0.0)
         view.look()
         for event in exchange.events():
@@ -178,9 +179,9 @@ def _why(status: Status, told_to_end: bool) -> str:
 
 def _await_applied(sent: int, supervisor: Supervisor, signals: StopSignals, view: View, market: Market) -> float:
     """Wait until all that was sent is applied or accounted for, as long as there is progress; return when it was."""
-    patience = _Patience(STALL_S)
+    patience = Patience(STALL_S)
     while True:
-        _check_abort(signals)
+        check_abort(signals)
         supervisor.poll(_CLOSE_LOOK_S)
         status = market.status()
         accounted = status.applied + status.invalid + status.ignored + status.conflated + status.dropped
@@ -204,7 +205,8 @@ def _peak_rss_mb(processes: Mapping[str, int]) -> dict[str, float]:
     return found
 
 
-def _wait(exchange: Exchange, signals: StopSignals, seconds: float | None) -> None:
+def wait(exchange: Exchange, signals: StopSignals, seconds: float | None) -> None:
+    """Wait until the simulator says something, or a signal comes, or so long."""
     watched: list[Exchange | StopSignals] = [exchange]
     # Once a signal came its descriptor stays readable, and would keep us from sleeping.
     if not signals.requested:
@@ -212,12 +214,13 @@ def _wait(exchange: Exchange, signals: StopSignals, seconds: float | None) -> No
     select.select(watched, [], [], seconds)
 
 
-def _check_abort(signals: StopSignals) -> None:
+def check_abort(signals: StopSignals) -> None:
+    """Raise `Aborted` if the user asked twice."""
     if signals.count > 1:
         raise Aborted
 
 
-class _Patience:
+class Patience:
     """Runs out when what it is shown has not changed for some seconds.
 
     Attributes

@@ -292,13 +292,26 @@ class Connection:
         """
         if life.listener is None or life.line is None or not (life.was_live or life.listener.records_published):
             return
-        concerned = self._concerned() if self._concerned is not None else None
-        # From the last sign of life on. When it is over nobody knows yet; the history will.
-        first_ns = time.time_ns() - max(0, time.monotonic_ns() - (life.listener.last_read_ns or life.line.began_ns))
-        life.listener.publish_gap(GapReason.DISCONNECT, COUNT_UNKNOWN, concerned, first_ns)
-        self._block.add("gaps")
+        # From the last data on: who answers pings may have been mute before. When it is over nobody knows yet; the
+        # history will.
+        self._publish_gap(life.listener, life.data_until_ns or life.line.began_ns)
         life.line.told = 1
         self._gap = life.line
+
+    def _tell_hole(self, life: Life) -> None:
+        """Tell that something may be missing in the middle of `life`, which was mute for a while."""
+        hole_ns, life.hole_ns = life.hole_ns, 0
+        if hole_ns and life.listener is not None:
+            self._publish_gap(life.listener, hole_ns, time.monotonic_ns())
+
+    def _publish_gap(self, listener: Listener, first_ns: int, last_ns: int = 0) -> None:
+        """Publish a gap between two moments of CLOCK_MONOTONIC; 0: it is not over."""
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        concerned = self._concerned() if self._concerned is not None else None
+        listener.publish_gap(
+            GapReason.DISCONNECT, COUNT_UNKNOWN, concerned, first_ns + offset_ns, last_ns + offset_ns if last_ns else 0
+        )
+        self._block.add("gaps")
 
     def _failed(self, retry_after_s: float = 0.0, *, refused: bool = False) -> float:
         """Count an attempt that failed, and return the pause before the next one."""
@@ -378,6 +391,7 @@ class Connection:
             return
         if life.leaving:
             self._leaving.set()
+        self._tell_hole(life)
         state = life.state
         if state is ConnectionState.LIVE and self._state is not state:
             log.info("%s: live, %d symbols", self._common.where, len(self._common.subscriber.wanted))

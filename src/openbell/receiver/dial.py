@@ -105,7 +105,7 @@ class Dialer:
             if url.startswith("wss:") and self._tls is None:
                 self._tls = trust(network)
             async with asyncio.timeout(network.connect_s):
-                return await ws_connect(
+                transport, listener = await ws_connect(
                     factory,
                     url,
                     ssl_context=self._tls,
@@ -117,6 +117,10 @@ class Dialer:
                     proxy=proxy.reveal() if proxy is not None else None,
                     socket_factory=self._socket if self._source.receive_buffer_bytes else None,
                 )
+                if listener is None:
+                    # picows takes an end of the connection for an end of the handshake.
+                    raise DialError(f"the connection was closed before the upgrade{self._through}")
+                return transport, listener
         except ConfigError as error:
             raise DialError(str(error)) from None
         except WSHandshakeError as error:

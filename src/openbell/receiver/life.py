@@ -126,6 +126,11 @@ class Life:
         Whether the other side has announced that it will close.
     was_live : bool
         Whether everything asked for was granted at some time, or data came.
+    data_until_ns : int
+        Up to when data came as it used to: before the look that found the last of it. CLOCK_MONOTONIC, 0: none came.
+    hole_ns : int
+        Where data came again after it was subscribed to once more: `data_until_ns` of before. What the other side had
+        to send meanwhile is missing. 0: there is nothing to tell; whoever tells it sets it back.
     """
 
     def __init__(self, common: Common, on_change: Callable[[Life], None], *, parked: bool = False) -> None:
@@ -164,6 +169,9 @@ class Life:
         self.goodbye = self.unwelcome = self.leaving = self.was_live = False
         self._controls = self._frames_seen = self._data_seen = self._missed_counted = 0
         self._stuck = False
+        self.data_until_ns = self.hole_ns = 0
+        self._looked_ns = time.monotonic_ns()
+        self._mute_ns = 0
 
     # ---- its beginning ----
 
@@ -310,6 +318,10 @@ class Life:
 
     def _on_disconnected(self, code: int, reason: str) -> None:
         self.close_code, self.goodbye = int(code), int(code) != _ABNORMAL
+        if int(code) == WSCloseCode.MESSAGE_TOO_BIG.value and reason.endswith("max_message_bytes"):
+            # Our listener's words: it ended it, in the middle of a message in fragments.
+            self.goodbye, self.why, self.words = False, EndReason.TOO_LARGE, reason
+            return
         if not self.goodbye:
             return
         said = f" {self._common.redactor.quoted(reason)}" if reason else ""
@@ -357,6 +369,11 @@ class Life:
     async def _look(self, elapsed_s: float) -> None:
         frames, data = self._new_frames(), self._new_data()
         self._note()
+        looked_ns, self._looked_ns = self._looked_ns, time.monotonic_ns()
+        if data:
+            if self._mute_ns:
+                self.hole_ns, self._mute_ns = self._mute_ns, 0
+            self.data_until_ns = looked_ns
         if self._held:
             # Nothing is read: nothing can come.
             elapsed_s = 0.0
@@ -383,6 +400,7 @@ class Life:
                     self._ping()
             case Step.RESUBSCRIBE:
                 log.warning("%s: it is there, but mute for %.1f s: subscribing once more", where, silence_s)
+                self._mute_ns = self.data_until_ns
                 self._common.subscriber.resubscribe(tuple(self._common.subscriber.wanted))
             case Step.GIVE_UP:
                 if not self._common.hours.known:

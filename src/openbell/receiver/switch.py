@@ -27,6 +27,8 @@ _PARKED_MOST: Final = 64 << 20
 _PATIENCE_S: Final = 30.0
 """Most time from its connecting to its being live."""
 _LOOK_S: Final = 0.01
+_ON_THE_WAY_S: Final = 10.0
+"""How long the new one is asked whether it brings what the old one had brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Switch:
         assert new.listener is not None
         new.unpark()
         kept = new.listener.release(overlap)
+        # What was on its way to both has come to both by then.
+        asyncio.get_running_loop().call_later(_ON_THE_WAY_S, new.listener.release, None)
         log.info("%s: replaced; %d messages had come over both", means.where, kept)
         return new
 

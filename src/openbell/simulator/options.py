@@ -17,6 +17,8 @@ from openbell.simulator.trading import DEFAULT_OPEN_MS
 from openbell.simulator.universe import UNIVERSES
 
 DIALECTS = ("alltick", "ticks", "binance", *RELAYS)
+FAULTY = ("alltick", "ticks", "binance")
+"""Dialects in which things can go wrong."""
 PROFILES = ("steady", "open")
 _MADE_UP = (
     *("universe", "dialect", "profile", "scale", "frame_ticks", "join", "books", "book_levels", "enforce"),
@@ -229,6 +231,7 @@ class SimulatorOptions:
 
     def _refuse_what_cannot_go_wrong(self) -> None:
         for name, given, why in (
+            ("dialect", self.dialect not in FAULTY, f"it is for {', '.join(FAULTY)}"),
             ("frame_ticks", self.frame_ticks != 1, "every message is one event"),
             ("join", self.join != 1, "every message is one event"),
             ("stamp_ns", self.stamp_ns, "the market is made once more from its options, and must come out the same"),
