@@ -138,7 +138,8 @@ def settle(
                 account.problems.append(f"{label}: nobody served the connection from port {life.local_port}")
                 continue
             served.add(at)
-            received = _received(journal[at], life, settled, its_gaps, on_the_way_ns, account)
+            ended_ns = None if life.ended_ns is None else life.ended_ns + clock_offset_ns
+            received = _received(journal[at], life, ended_ns, settled, its_gaps, on_the_way_ns, account)
             overlapping = before is not None and (before_ended_ns is None or life.began_ns < before_ended_ns)
             if before is not None and overlapping:
                 received = _once(before, received, replay, account)
@@ -163,11 +164,20 @@ def _served(journal: Sequence[Sent], life: Lived, clock_offset_ns: int, served: 
 
 
 def _received(
-    sent: Sent, life: Lived, settled: Settled, gaps: Sequence[Gap], on_the_way_ns: int, account: Account
+    sent: Sent,
+    life: Lived,
+    ended_ns: int | None,
+    settled: Settled,
+    gaps: Sequence[Gap],
+    on_the_way_ns: int,
+    account: Account,
 ) -> Entries:
     """Return what was received of what was sent, and note what was not."""
     withheld = (sent.entries >= 0) & (sent.entries & WITHHELD != 0)
-    (given,) = np.nonzero(~withheld)
+    if ended_ns is not None:
+        # A vendor that is half open does not know that its client is gone, and that another connection has taken over.
+        withheld &= sent.times_ns <= ended_ns
+    (given,) = np.nonzero((sent.entries < 0) | (sent.entries & WITHHELD == 0))
     count = life.messages
     if life.why is EndReason.TOO_LARGE and count < len(given) and sent.entries[given[count]] == _TOO_LARGE:
         # Its head was enough to refuse it: what is not read to its end is no message yet, and counted all the same.
@@ -179,7 +189,8 @@ def _received(
         count = len(given)
     received = np.zeros(len(sent.entries), dtype=np.bool_)
     received[given[:count]] = True
-    missing = (sent.entries >= 0) & ~received
+    missing = withheld.copy()
+    missing[given[count:]] = sent.entries[given[count:]] >= 0
     settled.sent += len(given)
     settled.received += count
     settled.withheld += int(withheld.sum())
