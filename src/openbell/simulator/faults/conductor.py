@@ -176,7 +176,11 @@ class Conductor:
 
     def _victims(self, fault: Fault) -> list[Client]:
         """Return to whom it happens: subscribers that are there."""
-        there = [client for client in self._floor.clients if client.keys and client.listening]
+        # Who is half open already is gone for its client, which came back as another one.
+        gone = {id(channel) for channel in self._channels() if "half-open" in channel.active}
+        there = [
+            client for client in self._floor.clients if client.keys and client.listening and id(client.way) not in gone
+        ]
         if fault.client is None or not there:
             return there
         return [there[fault.client % len(there)]]
