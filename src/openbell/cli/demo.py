@@ -113,10 +113,10 @@ def demo(
     """Run an exchange in a box and a whole feed, show it live, and compare the snapshot with the truth.
 
     Ends with a verdict: every event sent is accounted for, and the snapshot equals the simulator's oracle on every
-    row and column (where --overflow drop has dropped something: on every row that tells no gap). With --faults the vendor
-    misbehaves, and everything that was received is accounted for, and everything that was not lies in a gap that was
-    told. Exit status 0 if so, 1 if not. Ctrl-C ends the market early, with the verdict so far: exit status 130 unless that is a bad one; once more
-    aborts.
+    row and column (where --overflow drop has dropped something: on every row that tells no gap). With --faults the
+    vendor misbehaves; what was received is accounted for then, and what was not lies in a gap that was told. Exit
+    status 0 if so, 1 if not. Ctrl-C ends the market early, with the verdict so far: exit status 130 unless that is a
+    bad one; once more aborts.
     """
     from openbell.cli.view import choose_view
     from openbell.demo import Aborted, DemoOptions, Result, run_demo
