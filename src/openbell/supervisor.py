@@ -37,6 +37,7 @@ from openbell.vendors.check import create_all, symbol_keys
 
 if TYPE_CHECKING:
     from openbell.config import Config
+    from openbell.universe.refreshing import Refresher
 
 log = logging.getLogger("openbell.supervisor")
 
@@ -108,6 +109,7 @@ class Supervisor:
         self._beat_due = 0.0
         self._clock_due = 0.0
         self._vanished = 0
+        self._refresher: Refresher | None = None
         self.killed: tuple[str, ...] = ()
 
     # ---- start ----
@@ -141,6 +143,7 @@ class Supervisor:
                 role.start()
             self._await_ready()
             self.generation.open_control().state = FeedState.RUNNING
+            self._refresh_lists()
         except BaseException:
             self.kill()
             raise
@@ -196,6 +199,21 @@ class Supervisor:
             start = starter("openbell.receiver", index, str(log.getEffectiveLevel()))
             connections = [control.connection(each.index) for each in assigned if each.receiver == index]
             self._receivers.append(Role(f"receiver-{index}", control.receiver(index), start, connections))
+
+    def _refresh_lists(self) -> None:
+        """Begin to read lists of symbols again, if that is asked for."""
+        config = self.config
+        if self._with_receivers and config.listed and any(source.refreshes for source in config.sources):
+            # Imported where it is wanted: most feeds have a list for good.
+            from openbell.universe.refreshing import Refresher, RunningFeed
+
+            self._refresher = Refresher(config, RunningFeed(config.feed.name))
+            self._refresher.start()
+
+    def _end_refreshing(self) -> None:
+        refresher, self._refresher = self._refresher, None
+        if refresher is not None:
+            refresher.stop()
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + READY_S
@@ -325,6 +343,7 @@ class Supervisor:
         """
         if self._generation is None:
             return 0
+        self._end_refreshing()
         began, lost_before = time.monotonic(), self._lost()
         if self._vanished:
             # Where one of several receivers died, the others may have been about to publish something.
@@ -375,6 +394,7 @@ class Supervisor:
     def kill(self) -> None:
         """Kill what still runs and remove the shared memory, in no order and at once."""
         try:
+            self._end_refreshing()
             for role in (*self._receivers, *self._workers):
                 if role.process is not None:
                     role.bury()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from openbell.config import Universe
 from openbell.errors import ConfigError
-from openbell.universe import narrow
 from openbell.universe.gathering import gather
+from openbell.universe.narrowing import narrow
 from openbell.universe.reading import Entry, read
 
 STOCKS = {

@@ -13,7 +13,7 @@ from list_server import until
 
 from openbell import config
 from openbell.errors import FeedGone, OpenBellError
-from openbell.universe.refreshing import Refresher, refreshes
+from openbell.universe.refreshing import Refresher
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +193,7 @@ def test_only_lists_that_are_read_from_somewhere_are_read_again(tmp_path: Path) 
         "utf-8",
     )
     loaded = config.load(file)
-    assert not refreshes(loaded.source)
+    assert not loaded.source.refreshes
     refresher = Refresher(loaded, Told())
     refresher.start()
     refresher.stop()

@@ -10,7 +10,7 @@ from openbell.cli.output import Output, json_option
 
 if TYPE_CHECKING:
     from openbell.asking import Asked
-    from openbell.universe import Selection
+    from openbell.universe.narrowing import Selection
 
 _SHOWN = 4
 

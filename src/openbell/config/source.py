@@ -140,6 +140,12 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """Whether ``url`` points to this very machine (a simulator, a relay)."""
         return self.url is not None and is_loopback(urlsplit(self.url).hostname)
 
+    @property
+    def refreshes(self) -> bool:
+        """Whether the list of symbols is to be read again while the feed runs."""
+        named = self.symbols_file is not None or self.symbols_url is not None
+        return named and self.universe.refresh_minutes > 0
+
     def token(self) -> Secret | None:
         """Read the token from where the configuration says it is.
 

@@ -4,48 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 from openbell.config.checks import symbol_fault
 from openbell.config.universe import BY_CODE, Universe
 from openbell.errors import ConfigError
 from openbell.universe.boards import board
+from openbell.universe.leftout import LeftOut
 from openbell.universe.paths import ABSENT, choices
 from openbell.universe.reading import Entry
 from openbell.universe.spelling import spell
-
-EXAMPLES: Final = 5
-"""How many symbols a message names; it counts the rest."""
-
-
-@dataclass(slots=True)
-class LeftOut:
-    """What was left out for one reason.
-
-    Attributes
-    ----------
-    count : int
-        How many entries.
-    examples : list of str
-        The first few.
-    separator : str
-        What stands between two of them.
-    """
-
-    count: int = 0
-    examples: list[str] = field(default_factory=list)
-    separator: str = ", "
-
-    def add(self, symbol: str) -> None:
-        """Count one."""
-        self.count += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(symbol)
-
-    def __str__(self) -> str:
-        more = f"{self.separator}and {self.count - len(self.examples):,} more"
-        return self.separator.join(self.examples) + (more if self.count > len(self.examples) else "")
 
 
 @dataclass(frozen=True, slots=True)

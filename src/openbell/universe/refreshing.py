@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from openbell.config import Config, Source, place
+from openbell.control import FeedControl
 from openbell.errors import ConfigError, OpenBellError
 from openbell.universe.gathering import gather
-from openbell.universe.narrowing import LeftOut, Selection
+from openbell.universe.leftout import LeftOut
+from openbell.universe.narrowing import Selection
 from openbell.vendors.settling import fault_of, faults, sample
 
 log = logging.getLogger("openbell.universe")
@@ -37,6 +39,25 @@ class Controller(Protocol):
         OpenBellError
             Nothing was changed, or nobody knows.
         """
+
+
+class RunningFeed:
+    """Passes changes on to the receivers of a feed by its control sockets.
+
+    Parameters
+    ----------
+    feed : str
+        Its name.
+    """
+
+    def __init__(self, feed: str) -> None:
+        self._feed = feed
+
+    def change(self, source: int, new: Sequence[str], gone: Sequence[str]) -> Mapping[str, str]:
+        """See `Controller.change`."""
+        # Attached anew each time: this happens a few times an hour at most.
+        with FeedControl(self._feed) as control:
+            return control.change(source, new, gone)
 
 
 @dataclass(slots=True)
@@ -123,7 +144,7 @@ class Refresher:
         self.lists = [
             Listed(source, number, hand, place(number, len(config.sources)), set(source.symbols))
             for number, (source, hand) in enumerate(zip(config.sources, config.listed, strict=False), 1)
-            if refreshes(source)
+            if source.refreshes
         ]
         for each in self.lists:
             each.due = clock() + each.source.universe.refresh_minutes * 60
@@ -183,12 +204,6 @@ class Refresher:
             for each in self.lists:
                 if each.due <= self._clock() and not self._stop.is_set():
                     self.refresh(each)
-
-
-def refreshes(source: Source) -> bool:
-    """Return whether the list of a source is to be read again while the feed runs."""
-    named = source.symbols_file is not None or source.symbols_url is not None
-    return named and source.universe.refresh_minutes > 0
 
 
 def _few(symbols: Sequence[str] | set[str]) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from openbell.config import Source, symbol_fault
 from openbell.errors import ConfigError
-from openbell.universe.narrowing import LeftOut
+from openbell.universe.leftout import LeftOut
 from openbell.vendors.base import Vendor
 from openbell.vendors.registry import create
 

@@ -1,0 +1,38 @@
+"""What is left out of a list, counted, with the first few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+EXAMPLES: Final = 5
+"""How many a message names; it counts the rest."""
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """What was left out for one reason.
+
+    Attributes
+    ----------
+    count : int
+        How many entries.
+    examples : list of str
+        The first few.
+    separator : str
+        What stands between two of them.
+    """
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+    separator: str = ", "
+
+    def add(self, symbol: str) -> None:
+        """Count one."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(symbol)
+
+    def __str__(self) -> str:
+        more = f"{self.separator}and {self.count - len(self.examples):,} more"
+        return self.separator.join(self.examples) + (more if self.count > len(self.examples) else "")
