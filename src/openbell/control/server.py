@@ -164,7 +164,7 @@ class ControlServer:
         for each in self._connections.values():
             if each.source == source:
                 subscriber = each.subscriber
-                loads.append(Load(each.connection, len(subscriber.wanted), subscriber.vendor.manner.limit))
+                loads.append(Load(each.connection, len(subscriber.wanted), subscriber.manner.limit))
                 owners.update(dict.fromkeys(filter(subscriber.knows, symbols), each.connection))
         return Found(owners, loads)
 
@@ -210,12 +210,13 @@ class ControlServer:
         return [(wish.connection, found[wish]) for wish in wishes]
 
     async def _settled(self, replies: list[tuple[int, Reply]], timeout_s: float) -> None:
-        changed: dict[int, list[str]] = {}
+        # Also what was asked for before: it may be under way yet.
+        open_: dict[int, list[str]] = {}
         for connection, reply in replies:
-            if reply.outcome is Outcome.CHANGED:
-                changed.setdefault(connection, []).append(reply.key)
+            if reply.outcome is not Outcome.REFUSED:
+                open_.setdefault(connection, []).append(reply.key)
         await asyncio.gather(
-            *(self._connections[number].subscriber.settled(keys, timeout_s) for number, keys in changed.items())
+            *(self._connections[number].subscriber.settled(keys, timeout_s) for number, keys in open_.items())
         )
 
     def _subscribed(self, connection: int, reply: Reply) -> Change:
@@ -235,7 +236,7 @@ class ControlServer:
         elif state is SubscriptionState.UNCONFIRMED:
             fate, why = Fate.UNANSWERED, "the vendor did not answer, however often it was asked"
         elif state is SubscriptionState.ASKED:
-            if subscriber.vendor.manner.acknowledges:
+            if subscriber.manner.acknowledges:
                 fate, why = Fate.UNANSWERED, "the vendor has not answered yet"
             else:
                 fate, why = Fate.ALREADY if reply.outcome is Outcome.ALREADY else Fate.ASKED, ""
@@ -256,6 +257,6 @@ class ControlServer:
         why = ""
         if not subscriber.is_settled(reply.key):
             why = "the vendor has not answered yet; what it sends is dropped"
-        elif subscriber.vendor.manner.cancels == "never":
+        elif subscriber.manner.cancels == "never":
             why = "this vendor cancels nothing; what it sends is dropped"
         return Change(symbol, Fate.UNSUBSCRIBED, why, connection)

@@ -56,7 +56,7 @@ class Session:
         self._on_change = on_change
         self._clock = clock
         self._vendor = subscriber.vendor
-        self._manner = subscriber.vendor.manner
+        self._manner = subscriber.manner
         self._name = new_name()
         self._said: str | None = None
         self._queue: deque[Request] = deque()

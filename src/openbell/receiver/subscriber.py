@@ -92,6 +92,8 @@ class Subscriber:
 
     Attributes
     ----------
+    manner : Semantics
+        How its vendor takes subscriptions.
     wanted : dict of str to str
         How every symbol is spelled that is wanted, by its key: as it arrives, without the source's prefix.
     """
@@ -113,6 +115,7 @@ class Subscriber:
         self.block = block
         self.limited = limited
         self.turns = turns or Turns()
+        self.manner = vendor.manner
         self.where = vendor.display_url()
         self.redactor = Redactor(vendor)
         self.refusals: dict[str, Refused] = {}
@@ -337,7 +340,7 @@ class Subscriber:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                while not all(self.is_settled(key) for key in keys):
+                while keys := [key for key in keys if not self.is_settled(key)]:
                     if self._current is None or not self._current.begun:
                         return False
                     await self._changed.wait()
@@ -353,7 +356,7 @@ class Subscriber:
             return session is None or not session.ledger.leaves(key)
         state = self.state(key)
         if state is SubscriptionState.ASKED:
-            return not self.vendor.manner.acknowledges
+            return not self.manner.acknowledges
         return state in _SETTLED
 
     # ---- called by sessions ----
@@ -395,12 +398,12 @@ class Subscriber:
         key = self.vendor.symbol_key(symbol)
         if fault := symbol_fault(key, self.source.prefix):
             return key, f"{symbol!r} arrives as {key!r}, which {fault}"
-        if self.vendor.manner.fixed and key not in self.wanted:
+        if self.manner.fixed and key not in self.wanted:
             return key, "what this vendor sends is part of the address; put it into the configuration, and restart"
         return key, None
 
     def _no_room(self) -> str | None:
-        limit = self.vendor.manner.limit
+        limit = self.manner.limit
         if limit is None or len(self.wanted) < limit:
             return None
         full = f"the connection has {len(self.wanted):,} symbols, and takes {limit:,}"
