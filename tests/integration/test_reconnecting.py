@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,8 +139,29 @@ def test_after_a_gap_the_latest_prices_are_asked_for_and_told_as_repaired(
     assert life.told
     assert (life.why, life.close_code) == (EndReason.CLOSED, 1001)
     assert life.gap_ns is not None
+    counters = shown["feeds"][0]["counters"]
+    assert counters["loop_lag_peak_s"] >= counters["loop_lag_s"] >= 0
+    assert shown["feeds"][0]["connections"][0]["queue_peak_bytes"] >= 0
     past = shown["feeds"][0]["connections"][0]["history"]
     assert [each["why"] for each in past][:1] == ["closed"]
     assert past[0]["gap_told"] and past[0]["gap_s"] > 0
     assert "closed by the other side (1001)" in people
     assert "very-secret-token" not in people + json.dumps(shown)
+
+
+def test_a_receiver_that_is_killed_leaves_its_successor_one_gap_and_a_life_to_end(feed_name: str) -> None:
+    with simulator("--dialect", "ticks", "--symbols", "20", "--rate", "500", "--seconds", "30") as venue:
+        ready = said(venue, "ready")
+        source = Source(vendor="ticks", symbols=tuple(ready["symbols"]), url=ready["url"], liveness=QUICK)
+        with feed(feed_name, source) as (supervisor, market):
+            until(supervisor, lambda: market.status().applied > 50, "data")
+            pid = next(each.pid for each in market.status().processes if each.name == "receiver-0")
+            os.kill(pid, signal.SIGKILL)
+            until(supervisor, lambda: len(market.history(0)) == 2 and market.history(0)[1].live_ns, "a new life")
+            (connection,) = market.status().connections
+            first, second = market.history(0)
+    assert (first.why, first.told, second.why) == (EndReason.RECEIVER_GONE, True, EndReason.OPEN)
+    assert first.messages > 0
+    assert first.next_live_ns == second.live_ns
+    assert connection.gaps == 1
+    assert connection.state is ConnectionState.LIVE

@@ -535,6 +535,35 @@ def test_a_closed_connection_is_reopened_and_the_gap_is_told_once_data_had_flowe
     assert state_names(scene.block).count("DOWN") == 3
 
 
+def test_an_interruption_over_several_attempts_is_one_gap_until_it_is_live_again(run: Run) -> None:
+    scene = Scene(msgspec.structs.replace(QUICK, backoff_first_s=0.05, backoff_longest_s=0.1))
+
+    def visit(visitor: Visitor) -> None:
+        # The second one is accepted and cut before it is subscribed; between them nobody is let in at all.
+        if len(scene.server.visitors) == 2:
+            visitor.transport.disconnect(graceful=False)
+            scene.server.refusal = None
+
+    scene.server.on_connect = visit
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        scene.server.refusal = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE, b"")
+        scene.server.visitors[0].transport.disconnect(graceful=False)
+        await scene.until(lambda: len(scene.server.requests) >= 3, "refused attempts")
+        scene.server.refusal = None
+        await scene.until(lambda: len(scene.server.visitors) >= 3, "a third connection")
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE again")
+
+    run(scene.play(act))
+    assert [gap for listener in scene.made for gap in listener.gaps] == [(GapReason.DISCONNECT, -1)]
+    assert scene.block.added["gaps"] == 1
+    lives = list(scene.history.lives())
+    assert [life.told for life in lives][-1] is False
+    assert lives[0].told and lives[0].next_live_ns == lives[-1].live_ns
+    assert sum(life.attempts for life in lives) >= 1
+
+
 def test_a_connection_that_is_simply_cut_is_reopened(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene()
 
