@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from list_server import until
 
@@ -200,6 +200,7 @@ def test_only_lists_that_are_read_from_somewhere_are_read_again(tmp_path: Path) 
     assert refresher.lists == []
 
 
+@settings(max_examples=30)
 @given(st.lists(st.sets(st.integers(1, 12), min_size=1), min_size=2, max_size=6))
 def test_the_changes_of_all_refreshes_together_lead_from_the_first_list_to_the_last(
     tmp_path_factory: pytest.TempPathFactory, lists: list[set[int]]

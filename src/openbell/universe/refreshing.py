@@ -24,7 +24,7 @@ from openbell.vendors.settling import fault_of, faults, sample
 
 log = logging.getLogger("openbell.universe")
 
-_STOP_S: Final = 5.0
+_STOP_S: Final = 0.5
 """How long a stop waits for what is under way; a list that is being fetched is given up at once."""
 
 
