@@ -117,6 +117,8 @@ def commands(estate: Estate) -> tuple[tuple[str, ...], ...]:
         ("status", estate.name, "--history"),
         ("snapshot", estate.name, "--json", "--all"),
         ("symbols", str(estate.config), "--json", "--list"),
+        ("symbols", estate.name, "--live", "--json"),
+        ("subscribe", estate.name, "s1:B", "s0:5.HK", "s9:C", "--timeout", "0.2", "--json"),
         ("run", "--check", str(estate.config)),
     )
 

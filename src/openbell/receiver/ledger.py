@@ -348,6 +348,9 @@ class Ledger:
 
     def _cover(self, key: str) -> None:
         """Deal with a symbol that no request names: it comes with the whole market, or by the address."""
+        if self._entries[key].state is SubscriptionState.REFUSED:
+            # What the address asks for may be refused before the connection has got to its requests.
+            return
         if self._market in (SubscriptionState.WANTED, SubscriptionState.ASKED):
             self._covered[key] = None
             self._set(key, SubscriptionState.ASKED)
