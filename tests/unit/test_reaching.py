@@ -17,10 +17,11 @@ import pytest
 from picows import WSCloseCode, WSUpgradeResponse
 from test_connection import QUICK, TLS, TOKEN, Run, Scene, Visitor, run, tls_server
 
-from openbell.config import Liveness, Network
+from openbell.config import Config, Feed, Liveness, Network, Source
 from openbell.errors import ConfigError
 from openbell.monitor.control import ConnectionState
-from openbell.receiver.dial import retry_after, trust
+from openbell.receiver.dial import retry_after
+from openbell.vendors.check import create_all
 
 __all__ = ["run"]
 
@@ -213,14 +214,18 @@ def test_a_private_authority_is_trusted_by_configuration_and_nobody_else_is(
 def test_a_file_that_holds_no_certificate_is_refused(tmp_path: Any) -> None:
     (tmp_path / "empty.pem").write_text("nothing\n")
     with pytest.raises(ConfigError, match="there is no certificate in it"):
-        trust(Network(ca_file=str(tmp_path / "empty.pem")))
+        Network(ca_file=str(tmp_path / "empty.pem")).trust()
     with pytest.raises(ConfigError, match="No such file"):
-        trust(Network(ca_file=str(tmp_path / "missing.pem")))
+        Network(ca_file=str(tmp_path / "missing.pem")).trust()
+    # Told when the feed starts, not when it connects.
+    source = Source(vendor="binance", symbols=("BTCUSDT",), network=Network(ca_file=str(tmp_path / "empty.pem")))
+    with pytest.raises(ConfigError, match="there is no certificate in it"):
+        create_all(Config(feed=Feed(name="x"), sources=(source,)))
 
 
 def test_every_context_verifies_host_and_certificate_and_speaks_nothing_older_than_tls_1_2() -> None:
     for network in (Network(), Network(ca_file=str(TLS / "localhost.pem"))):
-        context = trust(network)
+        context = network.trust()
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
 from openbell.errors import ConfigError
 from openbell.secret import Secret
+
+if TYPE_CHECKING:
+    import ssl
 
 PROXY_SCHEMES: Final = ("http", "https", "socks4", "socks5")
 
@@ -70,6 +73,26 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ConfigError("source.network.proxy_env: the environment variable named there is not set, or is empty")
         _check_proxy(value, "source.network.proxy_env", credentials=True)
         return Secret(value)
+
+    def trust(self) -> ssl.SSLContext:
+        """Return how the other side's certificate is verified: there is no way not to.
+
+        Raises
+        ------
+        ConfigError
+            The file of certificates cannot be read.
+        """
+        import ssl
+
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            # What TLS makes of a file without a certificate is an error of the system's, too, and says little.
+            said = "there is no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+            raise ConfigError(f"source.network.ca_file: cannot use {self.ca_file!r}: {said}") from None
+        # Also where the system's own setting is laxer.
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
 
 
 def _check_proxy(address: str, key: str, *, credentials: bool) -> None:

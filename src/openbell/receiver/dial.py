@@ -24,7 +24,7 @@ from picows import (
 )
 from python_socks import ProxyError
 
-from openbell.config import Network, Source
+from openbell.config import Source
 from openbell.errors import ConfigError, OpenBellError
 from openbell.receiver.redact import Redactor
 from openbell.vendors.base import Vendor
@@ -103,7 +103,7 @@ class Dialer:
         try:
             proxy = network.proxy_url()
             if url.startswith("wss:") and self._tls is None:
-                self._tls = trust(network)
+                self._tls = network.trust()
             async with asyncio.timeout(network.connect_s):
                 transport, listener = await ws_connect(
                     factory,
@@ -186,25 +186,6 @@ _HINTS: Final = {
     403: "; the account may not do this, or its token is not valid any more",
     429: "; too many connections or attempts: the next one waits longer",
 }
-
-
-def trust(network: Network) -> ssl.SSLContext:
-    """Return how the other side's certificate is verified.
-
-    Raises
-    ------
-    ConfigError
-        The file of certificates cannot be read.
-    """
-    try:
-        context = ssl.create_default_context(cafile=network.ca_file)
-    except OSError as error:
-        # What TLS makes of a file without a certificate is an error of the system's, too, and says little.
-        said = "there is no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError(f"source.network.ca_file: cannot use {network.ca_file!r}: {said}") from None
-    # Also where the system's own setting is laxer.
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def retry_after(value: str | None, wall_s: float | None = None) -> float:

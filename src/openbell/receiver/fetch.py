@@ -19,7 +19,7 @@ from python_socks.sync import Proxy
 
 from openbell.config import Network
 from openbell.errors import OpenBellError
-from openbell.receiver.dial import retry_after, trust
+from openbell.receiver.dial import retry_after
 from openbell.secret import Secret
 
 BODY_MAX: Final = 4 << 20
@@ -97,7 +97,7 @@ def get(url: str, headers: tuple[tuple[str, str], ...], network: Network) -> Ans
     try:
         connection.sock = _connect(host, port, network)
         if secure:
-            connection.sock = trust(network).wrap_socket(connection.sock, server_hostname=host)
+            connection.sock = network.trust().wrap_socket(connection.sock, server_hostname=host)
         connection.request(
             "GET",
             f"{parts.path}?{parts.query}" if parts.query else parts.path,

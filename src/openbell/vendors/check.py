@@ -89,6 +89,8 @@ def symbol_keys(config: Config, vendors: tuple[Vendor, ...]) -> list[str]:
 
 def _create(assigned: Assigned, sources: int) -> Vendor:
     try:
+        if assigned.place == 0 and assigned.source.network.ca_file is not None:
+            assigned.source.network.trust()
         return create(assigned.source)
     except (ConfigError, VendorError) as error:
         if sources == 1:
