@@ -35,7 +35,8 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     processes = _left_processes(directory)
     for pid in processes:
         os.kill(pid, signal.SIGKILL)
-    files = sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+    # Requests with a token keep apart over restarts of a feed: what is known of them stays.
+    files = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.name[:5] != "pace-")
     shutil.rmtree(directory)
     assert not processes, f"the test left processes running: {processes}"
     assert not files, f"the test left in the runtime directory: {files}"

@@ -269,13 +269,15 @@ class FeedControl:
                     )
             wishes.setdefault(receivers[connection], []).append(Wish(connection, symbol))
         answered: dict[Wish, Change] = {}
-        lines = {
-            receiver: self._line(receiver, verb(asked, timeout_s), timeout_s) for receiver, asked in wishes.items()
-        }
+        questions = {receiver: verb(asked, timeout_s) for receiver, asked in wishes.items()}
+        lines: dict[int, _Line] = {}
         try:
-            for receiver, asked in wishes.items():
-                answer = lines[receiver].answer(Changes)
-                answered.update(zip(asked, answer.changes, strict=True))
+            # All are asked before the first one has answered: each waits for its vendor.
+            for receiver, question in questions.items():
+                lines[receiver] = self._line(receiver, question, timeout_s)
+            for receiver, question in questions.items():
+                answer = self._answer(lines.pop(receiver), receiver, question, timeout_s, Changes)
+                answered.update(zip(wishes[receiver], answer.changes, strict=True))
         finally:
             for line in lines.values():
                 line.close()
@@ -323,10 +325,30 @@ class FeedControl:
         self, receiver: int, question: Question, timeout_s: float, kind: type[_Kind], *, restart_s: float = _RESTART_S
     ) -> _Kind:
         line = self._line(receiver, question, timeout_s, restart_s=restart_s)
-        try:
-            return line.answer(kind)
-        finally:
-            line.close()
+        return self._answer(line, receiver, question, timeout_s, kind, restart_s=restart_s)
+
+    def _answer(
+        self,
+        line: _Line,
+        receiver: int,
+        question: Question,
+        timeout_s: float,
+        kind: type[_Kind],
+        *,
+        restart_s: float = _RESTART_S,
+    ) -> _Kind:
+        """Take the answer to a question; if the receiver ends before, ask the next one."""
+        until = time.monotonic() + restart_s
+        while True:
+            try:
+                return line.answer(kind)
+            except _HungUp:
+                self._check_running()
+                if time.monotonic() > until:
+                    raise
+            finally:
+                line.close()
+            line = self._line(receiver, question, timeout_s, restart_s=restart_s)
 
     def _line(self, receiver: int, question: Question, timeout_s: float, *, restart_s: float = _RESTART_S) -> _Line:
         """Ask a receiver something."""
@@ -348,6 +370,10 @@ class FeedControl:
     def _check_running(self) -> None:
         if not self._generation.segments["control"].live or not feeds.is_running(self.feed):
             raise FeedGone(f"feed {self.feed!r} was stopped")
+
+
+class _HungUp(FeedError):
+    """Say that a receiver ended before it answered. What was asked for may be asked again: no question adds up."""
 
 
 class _Line:
@@ -383,16 +409,14 @@ class _Line:
             while not text.endswith(b"\n"):
                 some = self._connected.recv(1 << 16)
                 if not some:
-                    raise FeedError(
-                        f"{self._who} ended before it answered; what became of it, nobody knows: look again"
-                    )
+                    raise _HungUp(f"{self._who} ended before it answered; what became of it is to be looked up")
                 text += some
                 if len(text) > LINE_BYTES_MAX:
                     raise FeedError(f"{self._who} answered without end")
         except TimeoutError:
             raise FeedError(f"{self._who} does not answer; it may be stuck, or the change may come yet") from None
         except OSError as error:
-            raise FeedError(f"{self._who} hung up: {error.strerror or error}") from error
+            raise _HungUp(f"{self._who} hung up: {error.strerror or error}") from error
         try:
             answer: Answer = decode_answer(text)
             return answer
