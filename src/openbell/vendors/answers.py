@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from openbell.config.generic import ErrorShape, Generic, Push, Value
+from openbell.config.generic import Generic
+from openbell.config.shapes import ErrorShape, Push, Value
 from openbell.vendors.base import Ack, Control, HeartbeatAck, Refusal
 
 _ABSENT: Final = object()

@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from openbell.config.generic import Generic, Push, Quote
+from openbell.config.generic import Generic
+from openbell.config.shapes import Push, Quote
 from openbell.record import Kind
 from openbell.vendors.plan import Field, Op, Route
 
