@@ -26,7 +26,7 @@ from openbell.supervisor import Supervisor
 from openbell.verdict import Counts, Oracle, compare
 
 _LOOK_S = 0.02
-_QUIET_S = 0.5
+_QUIET_S = 0.3
 # Nothing that was sent is older than this when it is read, beyond what the event loops on both sides lagged.
 _ON_THE_WAY_NS = 250_000_000
 
@@ -172,8 +172,9 @@ def _await_quiet(supervisor: Supervisor, signals: StopSignals, view: View, marke
 def _outcomes(observer: Observer, start_ns: int) -> list[Outcome]:
     """Return what came of every fault; what a connection did is put down to the last fault before it."""
     outcomes = []
-    ends = [fault.said.at_ns for fault in observer.faults[1:]] + [time.time_ns()]
-    for fault, end_ns in zip(observer.faults, ends, strict=True):
+    for number, fault in enumerate(observer.faults):
+        last = number == len(observer.faults) - 1
+        end_ns = time.time_ns() if last else observer.faults[number + 1].said.at_ns
         ended = observer.ended(fault, end_ns)
         noticed_ns = min((life.ended_ns or 0 for _, life in ended), default=None)
         outcomes.append(
