@@ -316,7 +316,7 @@ def run(
             raise ConfigError(f"{target}: {error}") from None
         feed = msgspec.structs.replace(loaded.feed, receivers=1)
         # Made here only to be refused here, with the name of the file.
-        check(Config(feed=feed, sources=(source,)), target)
+        check(Config(feed=feed, sources=(source,)), target, one_connection="a recording has one connection")
 
     async def main() -> Recording:
         stop = asyncio.Event()

@@ -189,7 +189,7 @@ def test_a_mistake_is_told_with_its_key(tmp_path: Path, table: str, said: str) -
         ('token_env = "T"', "source.token_env: there is a token, and [source.generic] has no place for it"),
         ('streams = ["book"]', "source.streams: what comes is said in [source.generic]"),
         ('market = "spot"', "source.market: a vendor described here has no markets"),
-        ("max_streams = 1", "source.symbols: 2 symbols on a connection, and max_streams allows 1"),
+        ("max_streams = 1", "source.symbols: 2 symbols on a connection, and generic takes 1 there"),
         ("open = true", "source.generic.wildcard: an open source asks for everything"),
     ],
 )

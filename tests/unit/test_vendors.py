@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from openbell import vendors
-from openbell.config import Source
+from openbell.config import Config, Feed, Source
 from openbell.core.plan import Plan
 from openbell.errors import ConfigError, VendorError
 from openbell.reasons import Reason
@@ -206,10 +206,6 @@ def test_alltick_needs_no_token_on_this_machine() -> None:
     [
         ({"market": "moon"}, "source.market: alltick has no market 'moon'"),
         ({"streams": ("trade", "depth")}, 'source.streams: alltick has no \'depth\'; there are "trade" and "book"'),
-        (
-            {"max_streams": 1, "symbols": ("A", "B")},
-            "2 symbols on a connection, and max_streams allows 1; ask for fewer, or raise connections",
-        ),
         ({"symbols": (), "open": True}, "source.symbols: alltick sends what is listed, and nothing else; list some"),
     ],
 )
@@ -298,13 +294,45 @@ def test_binance_symbols_arrive_in_upper_case() -> None:
     assert binance("trade").symbol_key("btcusdt") == "BTCUSDT"
 
 
-def test_binance_refuses_more_streams_than_a_connection_may_have() -> None:
-    symbols = tuple(f"S{n}" for n in range(1025))
-    with pytest.raises(ConfigError, match=r"1025 streams .* are more than the 1024"):
-        binance("trade", symbols=symbols)
-    assert len(binance("trade", symbols=symbols, max_streams=5000).subscribe(symbols)) == 6
-    with pytest.raises(ConfigError, match="more than the 5"):
-        binance("trade", max_streams=5).subscribe(symbols[:6])
+def test_binance_takes_as_many_symbols_as_a_connection_has_streams_for() -> None:
+    assert binance("trade").manner.limit == 1024
+    assert binance("trade", "bookTicker").manner.limit == 512
+    assert binance("trade", "bookTicker", max_streams=5).manner.limit == 2
+    assert binance("miniTicker", symbols=(), open=True).manner.limit is None
+    assert binance("bookTicker", "miniTicker", open=True, max_streams=5).manner.limit == 4
+    with pytest.raises(ConfigError, match="the streams of one symbol are 2, and a connection may have 1"):
+        binance("trade", "bookTicker", max_streams=1)
+
+
+@pytest.mark.parametrize(
+    ("connections", "more", "said"),
+    [
+        (1, {}, r"7,000 symbols on a connection, and alltick takes 3,000 there; write connections = 3, or conn"),
+        (2, {}, r"3,500 symbols on a connection, .* write connections = 3, or connections = \"auto\""),
+        (3, {}, None),
+        (3, {"max_streams": 200}, r"takes 200 there \(max_streams = 200\); write connections = 35"),
+        (1, {"max_streams": 5}, r"takes 5 there \(max_streams = 5\), and a feed has 64 connections at most"),
+    ],
+)
+def test_more_symbols_than_a_connection_takes_are_refused_with_the_connections_they_need(
+    connections: int, more: dict[str, int], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T", "abc")
+    symbols = tuple(f"{number:06d}.SZ" for number in range(7000))
+    source = Source(vendor="alltick", symbols=symbols, token_env="T", connections=connections, **more)  # type: ignore[arg-type]
+    config = Config(feed=Feed(name="big"), sources=(source,))
+    if said is None:
+        assert len(vendors.check(config, "feed.toml")) == 3
+        return
+    with pytest.raises(ConfigError, match=rf"feed\.toml: source\.symbols: .*{said}"):
+        vendors.check(config, "feed.toml")
+
+
+def test_a_recording_is_not_told_to_take_more_connections() -> None:
+    source = Source(vendor="ticks", symbols=("A", "B"), url="ws://127.0.0.1:1/", max_streams=1)
+    config = Config(feed=Feed(name="big"), sources=(source,))
+    with pytest.raises(ConfigError, match=r"takes 1 there .*; a recording has one connection, so ask for fewer"):
+        vendors.check(config, "feed.toml", one_connection="a recording has one connection")
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,6 @@ def test_a_token_travels_in_a_header_and_nowhere_else(monkeypatch: pytest.Monkey
         ({"url": None}, "source.url: the plain dialect has no address of its own"),
         ({"streams": ("book",)}, 'source.streams: the plain dialect has "trade" alone'),
         ({"market": "stock"}, "source.market: the plain dialect has no markets"),
-        ({"max_streams": 1}, "2 symbols on a connection, and max_streams allows 1"),
     ],
 )
 def test_it_refuses_what_it_cannot_give(more: dict[str, object], said: str) -> None:

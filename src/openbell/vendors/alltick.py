@@ -241,11 +241,6 @@ class AllTick(Vendor):
                 raise ConfigError(f'source.streams: alltick has no {stream!r}; there are "trade" and "book"')
         if not source.symbols:
             raise ConfigError("source.symbols: alltick sends what is listed, and nothing else; list some")
-        if source.max_streams is not None and len(source.symbols) > source.max_streams:
-            raise ConfigError(
-                f"source.symbols: {len(source.symbols)} symbols on a connection, and max_streams allows "
-                f"{source.max_streams}; ask for fewer, or raise connections"
-            )
         self._token = source.token()
         if self._token is None and not source.local:
             raise ConfigError(

@@ -272,9 +272,9 @@ class Binance(Vendor):
             )
         self._base = source.url or self._default_url()
         self._limit = source.max_streams or STREAMS_A_CONNECTION
-        self._check_limit(len(self._market_streams()) + len(self._names(source.symbols)))
         # Of the streams of one symbol; none where it comes with the whole market alone.
         each = len(self._names(("X",)))
+        self._check_limit(len(self._market_streams()) + each)
         self.semantics = Semantics(
             cancels="symbols",
             batch=max(1, STREAMS_A_MESSAGE // each) if each else 0,
@@ -326,15 +326,9 @@ class Binance(Vendor):
         """Return SUBSCRIBE requests for every stream of every symbol, at most 200 streams each.
 
         Without a symbol, that for the tickers of the whole market, if they are asked for.
-
-        Raises
-        ------
-        ConfigError
-            More streams than a connection may have.
         """
         if not symbols:
             return [self._request("SUBSCRIBE", names, ()) for names in (self._market_streams(),) if names]
-        self._check_limit(len(self._names(symbols)))
         return self._requests("SUBSCRIBE", symbols)
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[Request]:
@@ -415,10 +409,11 @@ class Binance(Vendor):
         return [ALL_MINI_TICKERS] if self._whole_market else []
 
     def _check_limit(self, streams: int) -> None:
+        """Refuse a limit under which no connection could have all streams of one symbol, as each must."""
         if streams > self._limit:
             raise ConfigError(
-                f"source.symbols: {streams} streams (symbols times streams) are more than the {self._limit} that one "
-                "connection may have; ask for fewer, or raise connections"
+                f"source.max_streams: the streams of one symbol are {streams}, and a connection may have "
+                f"{self._limit}; raise it, or take fewer streams"
             )
 
 

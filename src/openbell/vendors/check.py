@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from openbell.assignment import Assigned, assign
 from openbell.config import Config, place, symbol_fault
+from openbell.config.source import CONNECTIONS_MAX
 from openbell.errors import ConfigError, VendorError
 from openbell.vendors.base import Vendor
 from openbell.vendors.registry import create
 from openbell.vendors.settling import faults
 
 
-def check(config: Config, file: str | os.PathLike[str]) -> tuple[Vendor, ...]:
+def check(config: Config, file: str | os.PathLike[str], *, one_connection: str = "") -> tuple[Vendor, ...]:
     """Make the vendors of `config`, and see that the feed's symbol table can take their symbols.
 
     Parameters
@@ -22,6 +23,8 @@ def check(config: Config, file: str | os.PathLike[str]) -> tuple[Vendor, ...]:
         As :func:`openbell.config.load` returned it.
     file : path-like
         Where it was read; every message begins with it.
+    one_connection : str
+        Why there can be no more connections, if that is so: for the message that there are too few.
 
     Returns
     -------
@@ -35,22 +38,30 @@ def check(config: Config, file: str | os.PathLike[str]) -> tuple[Vendor, ...]:
         for, two connections ask for one symbol, or the symbols do not fit the table.
     """
     try:
-        vendors = create_all(config)
+        vendors = create_all(config, one_connection)
         _check_capacity(config, len(symbol_keys(config, vendors)))
     except (ConfigError, VendorError) as error:
         raise ConfigError(f"{os.fspath(file)}: {error}") from None
     return vendors
 
 
-def create_all(config: Config) -> tuple[Vendor, ...]:
+def create_all(config: Config, one_connection: str = "") -> tuple[Vendor, ...]:
     """Return a vendor for each connection of `config`, in order.
 
     Raises
     ------
     ConfigError, VendorError
-        As :func:`~openbell.vendors.registry.create`; the message says which source it is about, if there are several.
+        As :func:`~openbell.vendors.registry.create`, or there are more symbols on a connection than its vendor takes;
+        the message says which source it is about, if there are several.
     """
-    return tuple(_create(assigned, len(config.sources)) for assigned in assign(config))
+    found = []
+    for assigned in assign(config):
+        where = place(assigned.number, len(config.sources))
+        vendor = _create(assigned, where)
+        found.append(vendor)
+        if fault := _limit_fault(vendor, assigned, len(config.sources[assigned.number - 1].symbols), one_connection):
+            raise ConfigError(f"{where}{fault}")
+    return tuple(found)
 
 
 def symbol_keys(config: Config, vendors: tuple[Vendor, ...]) -> list[str]:
@@ -87,15 +98,33 @@ def symbol_keys(config: Config, vendors: tuple[Vendor, ...]) -> list[str]:
     return list(owners)
 
 
-def _create(assigned: Assigned, sources: int) -> Vendor:
+def _create(assigned: Assigned, where: str) -> Vendor:
     try:
         if assigned.place == 0 and assigned.source.network.ca_file is not None:
             assigned.source.network.trust()
         return create(assigned.source)
     except (ConfigError, VendorError) as error:
-        if sources == 1:
+        if not where:
             raise
-        raise type(error)(f"{place(assigned.number, sources)}{error}") from None
+        raise type(error)(f"{where}{error}") from None
+
+
+def _limit_fault(vendor: Vendor, assigned: Assigned, symbols: int, one_connection: str) -> str | None:
+    """Say how many connections a source needs, if it has too few: some vendors drop what is too much without a word."""
+    limit, mine = vendor.manner.limit, len(assigned.source.symbols)
+    if limit is None or mine <= limit:
+        return None
+    streams = len(assigned.source.streams)
+    of_each = f" with {streams} streams each" if streams > 1 and vendor.semantics.adds else ""
+    told = f"source.symbols: {mine:,} symbols{of_each} on a connection, and {vendor.name} takes {limit:,} there"
+    if assigned.source.max_streams is not None:
+        told += f" (max_streams = {assigned.source.max_streams})"
+    if one_connection:
+        return f"{told}; {one_connection}, so ask for fewer"
+    needed = -(-symbols // limit)
+    if needed > CONNECTIONS_MAX:
+        return f"{told}, and a feed has {CONNECTIONS_MAX} connections at most; ask for fewer"
+    return f'{told}; write connections = {needed}, or connections = "auto" to have them counted'
 
 
 def _check_symbols(vendor: Vendor, symbols: Sequence[str], where: str) -> None:

@@ -156,11 +156,6 @@ class GenericVendor(Vendor):
 
     def _check_symbols(self) -> None:
         source, described = self.source, self._described
-        if source.max_streams is not None and len(source.symbols) > source.max_streams:
-            raise ConfigError(
-                f"source.symbols: {len(source.symbols)} symbols on a connection, and max_streams allows "
-                f"{source.max_streams}; ask for fewer, or raise connections"
-            )
         # How many connections there will be is worked out from what each may have, where nobody has said it.
         if described.in_address and source.connections and (size := len(self.url().reveal())) > ADDRESS_BYTES:
             raise ConfigError(

@@ -94,11 +94,6 @@ class PlainTicks(Vendor):
             raise ConfigError('source.streams: the plain dialect has "trade" alone; leave the key out')
         if source.market is not None:
             raise ConfigError("source.market: the plain dialect has no markets; leave the key out")
-        if source.max_streams is not None and len(source.symbols) > source.max_streams:
-            raise ConfigError(
-                f"source.symbols: {len(source.symbols)} symbols on a connection, and max_streams allows "
-                f"{source.max_streams}; ask for fewer, or raise connections"
-            )
         self.semantics = Semantics(
             cancels="symbols",
             batch=SYMBOLS_A_MESSAGE,
