@@ -154,7 +154,7 @@ def test_a_receiver_that_is_killed_leaves_its_successor_one_gap_and_a_life_to_en
         ready = said(venue, "ready")
         source = Source(vendor="ticks", symbols=tuple(ready["symbols"]), url=ready["url"], liveness=QUICK)
         with feed(feed_name, source) as (supervisor, market):
-            until(supervisor, lambda: market.status().applied > 50, "data")
+            until(supervisor, lambda: market.history(0) and market.history(0)[0].messages, "data")
             pid = next(each.pid for each in market.status().processes if each.name == "receiver-0")
             os.kill(pid, signal.SIGKILL)
             until(supervisor, lambda: len(market.history(0)) == 2 and market.history(0)[1].live_ns, "a new life")

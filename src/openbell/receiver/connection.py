@@ -222,6 +222,7 @@ class Connection:
         while (successor := await self._stay(life)) is not None:
             life = successor
         self._give_up_waiting(life)
+        life.forget()
         return 0.0 if life.why is EndReason.STOPPED else self._pause_after(life)
 
     async def _connect(self, life: Life) -> bool:
@@ -366,6 +367,7 @@ class Connection:
                 successor = None
             if successor is not None:
                 self._give_up_waiting(life)
+                life.forget()
                 self._life, self._switch = successor, None
                 self._leaving.clear()
                 self._block.add("switches")

@@ -277,6 +277,16 @@ class Life:
             self.line.close_code = self.close_code if self.goodbye else 0
             self.line.ended_ns = time.monotonic_ns()
 
+    def forget(self) -> None:
+        """Let go of the socket and all that belongs to it, which would wait for the garbage collector otherwise.
+
+        The last that is done with a life: a receiver may see thousands, and a listener has buffers of its own.
+        """
+        self.listener = self.transport = self.pressure = None
+        self._hooks = self._common.hooks
+        self._tasks = []
+        self._ended = None
+
     async def _wait_disconnected(self, transport: WSTransport) -> None:
         why, words = EndReason.CUT, "cut without a goodbye"
         try:
