@@ -183,7 +183,7 @@ def test_answers_are_about_the_connection_and_no_events(tmp_path: Path) -> None:
         b'{"ret":200,"msg":"ok","cmd_id":22001,"seq_id":1}',
         b'{"ret":402,"msg":"no such code","cmd_id":0,"seq_id":9}',
     )
-    assert wired.controls == [Ack(123), HeartbeatAck(), Refusal(402, "no such code", 9)]
+    assert wired.controls == [Ack(123), HeartbeatAck(), Refusal(402, "no such code", 9, final=True)]
     assert wired.counter(C_CONTROL) == 3
     assert (wired.counter(C_EVENTS), wired.counted()) == (0, {})
 
@@ -226,6 +226,18 @@ def test_an_alltick_book_is_a_group_of_its_levels(tmp_path: Path, late: bool) ->
     assert {(record.sequence, record.exchange_ns) for record in records} == {(17, 1677831545217 * 10**6)}
     # Five records, and one event.
     assert (wired.counter(C_EVENTS), wired.counted(), wired.balanced()) == (1, {}, True)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "slow path"])
+@pytest.mark.parametrize("neither", [None, ...], ids=["null", "missing"])
+def test_what_has_neither_side_is_no_book_and_empties_none(tmp_path: Path, neither: object, late: bool) -> None:
+    wired = Wired(tmp_path, BOOKS, book_levels=2)
+    wired.send(book(neither, neither, late=late))
+    assert wired.records() == []
+    assert (wired.counted(), wired.balanced()) == ({Reason.WRONG_SHAPE: 1}, True)
+    # An empty book is one.
+    wired.send(book([], [], late=late))
+    assert sides(wired.records()) == [(1, (None, None, None, None))]
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "slow path"])

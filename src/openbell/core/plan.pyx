@@ -475,7 +475,7 @@ cdef class Plan:
         cdef PyObject *level
         cdef Py_ssize_t lengths[2]
         cdef Py_ssize_t offset
-        cdef int side, i, reason
+        cdef int side, i, reason, known = 0
         cdef double value
         n[0] = 1
         for side in range(2):
@@ -486,11 +486,15 @@ cdef class Plan:
                 if sides[side] is not NULL and sides[side] is not Py_None:
                     if not PyList_CheckExact(sides[side]):
                         return WRONG_SHAPE
+                    known += 1
                     lengths[side] = min(PyList_GET_SIZE(sides[side]), <Py_ssize_t>most)
                     n[0] = max(n[0], <int>lengths[side])
         reason = self.convert(route, event, &records[0])
         if reason != -1:
             return reason
+        if not known:
+            # Something else than a book: taken for one it would empty both sides.
+            return WRONG_SHAPE
         records[0].flags = 0
         for i in range(1, n[0]):
             records[i] = records[0]
