@@ -7,6 +7,7 @@ import os
 import pytest
 
 READS = 10_000_000
+SOAK_S = 6.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,6 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=None,
         help=f"rows to read in the torn-read test ({READS:,} by default); the other stress tests grow with it",
+    )
+    parser.addoption(
+        "--soak",
+        type=float,
+        default=None,
+        help=f"seconds of the soak with a misbehaving vendor ({SOAK_S:g} by default; 600 judges what processes hold)",
     )
 
 
@@ -32,3 +39,10 @@ def reads(pytestconfig: pytest.Config) -> int:
 def scale(reads: int) -> float:
     """Return by how much the other stress tests are longer than by default."""
     return max(1.0, reads / READS)
+
+
+@pytest.fixture(scope="session")
+def soak_s(pytestconfig: pytest.Config) -> float:
+    """Return how long the soak goes on: ``--soak``, else OPENBELL_SOAK_S, else a few seconds."""
+    asked = pytestconfig.getoption("--soak", default=None)
+    return float(asked or os.environ.get("OPENBELL_SOAK_S") or SOAK_S)
