@@ -165,3 +165,18 @@ def test_a_receiver_that_is_killed_leaves_its_successor_one_gap_and_a_life_to_en
     assert first.next_live_ns == second.live_ns
     assert connection.gaps == 1
     assert connection.state is ConnectionState.LIVE
+
+
+def test_a_subscription_that_the_vendor_cut_off_without_a_word_is_found_and_shown(feed_name: str) -> None:
+    venue_of = ("--symbols", "40", "--rate", "4000", "--seconds", "60")
+    with simulator(*venue_of, "--fault", "truncate@0+60s") as venue:
+        ready = said(venue, "ready")
+        liveness = msgspec.structs.replace(QUICK, symbol_silence_s=1.0)
+        source = Source(vendor="alltick", symbols=tuple(ready["symbols"]), url=ready["url"], liveness=liveness)
+        with feed(feed_name, source) as (supervisor, market):
+            until(supervisor, lambda: market.status().connections[0].kept, "what was kept")
+            (connection,) = market.status().connections
+            people = command_line.run("status", feed_name).stdout
+    assert (connection.kept, connection.silent, connection.confirmed) == (20, 20, 40)
+    assert connection.state is ConnectionState.LIVE
+    assert "40 (20 silent, only the first 20 come)" in people
