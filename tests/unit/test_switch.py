@@ -16,6 +16,7 @@ from openbell.config import Source
 from openbell.core.overlap import Overlap
 from openbell.monitor.control import ConnectionState
 from openbell.monitor.history import EndReason
+from openbell.receiver.timing import Timing
 from openbell.record import GapReason
 from openbell.vendors import Control, Notice, Semantics
 
@@ -170,6 +171,23 @@ def test_a_stop_in_the_middle_ends_both(run: Run) -> None:
     run(scene.play(act))
     assert "switches" not in scene.block.added
     assert scene.server.visitors[0].closed == (1001, "")
+
+
+def test_a_stop_between_the_end_of_the_old_one_and_the_release_loses_nothing_that_was_kept(run: Run) -> None:
+    scene = scene_of()
+    scene.timing = Timing(stop_s=0.2)
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: len(scene.made) == 2, "the successor")
+        # What the old one has read finds no room in the rings: it is at its end, and not done with.
+        scene.made[0].waiting = 10**9
+        await scene.until(lambda: scene.server.visitors[0].closed, "the end of the old one")
+        await asyncio.sleep(0.1)
+        assert "release" not in scene.made[1].calls
+
+    run(scene.play(act))
+    assert "release" in scene.made[1].calls
+    assert "switches" not in scene.block.added
 
 
 def test_where_the_vendor_allows_no_second_one_nothing_is_replaced(run: Run) -> None:

@@ -108,6 +108,10 @@ class Switch:
             taken = True
         finally:
             if not taken:
+                if old.ended.done() and new.listener is not None:
+                    # Stopped in between: what it kept came over no other.
+                    new.unpark()
+                    new.listener.release(overlap)
                 new.end(EndReason.FAULT, "not needed any more")
                 await means.let_go(new)
         assert new.listener is not None
