@@ -18,6 +18,8 @@ from command_line import last_object, run, started
 
 from openbell.simulator.faults import parse_fault
 
+CALM = ("--patience", "20")
+"""For faults that must not cost the connection; nor must a machine that stands still for a second."""
 STATES = {"LIVE", "STALE", "DOWN", "CONNECTING", "SUBSCRIBING"}
 
 
@@ -53,7 +55,7 @@ def back(fault: dict[str, Any]) -> float:
 
 def test_what_is_wrong_with_messages_is_counted_and_the_good_ones_are_applied(tmp_path: Path) -> None:
     faults = ("malformed=0.5@0.2s+0.4s", "bad-utf8=0.5@0.7s+0.4s", "unknown-enums=0.5@1.2s+0.4s", "error=201@1.7s")
-    result = play(tmp_path, faults, seconds=2)
+    result = play(tmp_path, faults, *CALM, seconds=2)
     reasons = result["reasons"]
     assert set(reasons) == {"NOT_JSON", "NOT_UTF8", "SIDE_WRONG_TYPE"} and min(reasons.values()) > 50
     assert result["invalid"] == sum(reasons.values())
@@ -71,7 +73,7 @@ def test_what_comes_twice_late_in_pieces_or_from_the_past_is_applied_as_it_comes
         *("duplicate=0.3@0.2s+0.2s", "reorder=0.3@0.5s+0.2s", "backward=0.3@0.8s+0.2s"),
         *("unknown-fields@1.1s+0.2s", "fragments@1.4s+0.2s", "bytes=0.05@1.7s+0.2s"),
     )
-    result = play(tmp_path, faults, "--dialect", dialect, seconds=2)
+    result = play(tmp_path, faults, "--dialect", dialect, *CALM, seconds=2)
     (connection,) = result["connections"]
     assert (connection["lives"], connection["gaps"], connection["missing"]) == (1, 0, 0)
     assert result["invalid"] == result["ignored"] == 0

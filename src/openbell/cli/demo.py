@@ -83,6 +83,13 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0.1),
     help="Seconds from one fault of a storm to the next.  [default: so that all fit]",
 )
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.5, 100),
+    default=1.0,
+    show_default=True,
+    help="Multiplies the times after which a feed with --faults gives something up.",
+)
 @click.option("--name", help="Name of the feed.  [default: demo-<pid>]")
 @json_option
 def demo(
@@ -107,6 +114,7 @@ def demo(
     rate: float | None,
     faults: str | None,
     fault_every: float | None,
+    patience: float,
     name: str | None,
     as_json: bool,
 ) -> int:
@@ -152,6 +160,7 @@ def demo(
         rate=rate or (2_000.0 if faults else 20_000.0),
         faults=faults or "",
         fault_every_s=fault_every or 0.0,
+        patience=patience,
         name=name or default_name(),
     )
     with StopSignals() as signals, scratch() as directory, (directory / "log").open("w+b") as log:

@@ -26,27 +26,37 @@ _PROFILES = {
     "command-code": "command-code",
 }
 
-_QUICK: dict[str, Any] = {
-    "min_reconnect_s": 0.05,
-    # What is in fragments fits in, and what has no end is cut soon.
-    "max_message_bytes": 1 << 20,
-    "liveness": Liveness(
-        ping_s=0.3,
-        pong_s=0.3,
-        missed_pongs=2,
-        silence_s=0.4,
-        symbol_silence_s=2.0,
-        backoff_first_s=0.1,
-        backoff_longest_s=0.4,
-        stable_s=1.0,
-        refused_pause_s=0.2,
-        forgets_after_s=0.0,
-        overlap_s=0.3,
-    ),
-    "subscribing": Subscribing(pause_s=0.05, ack_s=0.4, retries=3, retry_s=0.1, retry_longest_s=0.3),
-    "network": Network(handshake_s=0.5, connect_s=1.0),
-}
-"""Of a feed that meets in a minute what others meet in a year: the usual intervals, up to a hundred times shorter."""
+
+def _quick(patience: float) -> dict[str, Any]:
+    """Return what makes a source meet in a minute what others meet in a year: intervals up to a hundred times shorter.
+
+    Parameters
+    ----------
+    patience : float
+        Multiplies those after which it gives something up.
+    """
+    return {
+        "min_reconnect_s": 0.05,
+        # What is in fragments fits in, and what has no end is cut soon.
+        "max_message_bytes": 1 << 20,
+        "liveness": Liveness(
+            ping_s=0.4 * patience,
+            pong_s=0.4 * patience,
+            missed_pongs=2,
+            silence_s=0.5 * patience,
+            symbol_silence_s=2.0 * patience,
+            backoff_first_s=0.1,
+            backoff_longest_s=0.4,
+            stable_s=1.0,
+            refused_pause_s=0.2,
+            forgets_after_s=0.0,
+            overlap_s=0.3,
+        ),
+        "subscribing": Subscribing(
+            pause_s=0.05, ack_s=0.4 * patience, retries=3, retry_s=0.1, retry_longest_s=0.3, refused_again_s=1.0
+        ),
+        "network": Network(handshake_s=0.5 * patience, connect_s=1.0 * patience),
+    }
 
 
 def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
@@ -104,7 +114,7 @@ def configure(options: DemoOptions, ready: Event, lists: Lists) -> Config:
         universe=Universe(faulty="ask"),
     )
     if options.faults:
-        source = msgspec.structs.replace(source, **_QUICK)
+        source = msgspec.structs.replace(source, **_quick(options.patience))
     feed = Feed(
         name=options.name,
         receivers=options.receivers,

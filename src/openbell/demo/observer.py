@@ -121,11 +121,13 @@ class Observer:
 
     def fault(self, said: Event) -> None:
         """Take note of a fault that began."""
-        ports = {
-            max(lives.values(), key=lambda life: life.number).local_port: number
+        # It is heard of late: those that it happened to may have gone, and come back from other ports.
+        latest = sorted(
+            (life.began_ns, life.local_port, number)
             for number, lives in enumerate(self._lives)
-            if lives
-        }
+            for life in lives.values()
+        )
+        ports = {port: number for _, port, number in latest}
         concerned = tuple(ports[port] for port in said.ports if port in ports)
         # It is heard of a little late: what it did already is its own.
         counters = self._before

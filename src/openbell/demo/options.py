@@ -78,6 +78,8 @@ class DemoOptions:
         ``"storm"``, or a schedule's file: the vendor misbehaves so; empty: it does not.
     fault_every_s : float
         Time from one fault of a storm to the next; 0: so that there is time for all of them.
+    patience : float
+        With `faults`, multiplies the times after which the feed gives something up: for slow machines.
     name : str
         The feed's name; its own for every process, so that two demonstrations can run at once.
 
@@ -109,6 +111,7 @@ class DemoOptions:
     rate: float = 20_000.0
     faults: str = ""
     fault_every_s: float = 0.0
+    patience: float = 1.0
     name: str = field(default_factory=default_name)
 
     def __post_init__(self) -> None:
@@ -138,6 +141,8 @@ class DemoOptions:
             )
 
     def _check_faults(self, made_up: SimulatorOptions) -> None:
+        if not 0.5 <= self.patience <= 100:
+            raise ConfigError(f"patience: {self.patience:g}, but it must be 0.5 to 100")
         for name in ("capture", "stamp", "slow_worker"):
             if getattr(self, name):
                 raise ConfigError(f"{name}: leave it out, or faults: both at once show neither")
