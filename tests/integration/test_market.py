@@ -52,7 +52,7 @@ def market(feed: Supervisor, driver: Driver, feed_name: str) -> Iterator[openbel
 
 def test_every_column_of_the_core_can_be_read_in_its_order() -> None:
     assert ("version", *NAMES, "extra") == tuple(name for name, _ in core.COLUMNS)
-    assert Row._fields == ("symbol", "row", *NAMES, "book")
+    assert Row._fields == ("symbol", "row", *NAMES, "book", "subscription")
 
 
 def test_a_row_holds_what_was_sent(market: openbell.Market, driver: Driver) -> None:

@@ -249,6 +249,12 @@ def test_late_ticks_of_an_unsubscribed_symbol_are_dropped_and_counted(feed_name:
             feed.until(lambda: feed.market.status().applied == 7, "those of the other")
             assert feed.market.status().reasons == {Reason.IGNORED_LATE: 5}
             assert feed.market["S0"].last == last
+            # The row is marked, wherever it is seen.
+            taken = feed.market.snapshot()
+            assert feed.market["S0"].subscription is taken.row("S0").subscription is State.UNSUBSCRIBED
+            assert dict(zip(taken.symbols, taken.where(taken.trades > 0).subscriptions.tolist(), strict=True)) == {
+                "S0": State.UNSUBSCRIBED, "S1": feed.market["S1"].subscription,
+            }  # fmt: skip
             assert fates(feed.market.subscribe(["S0"])) == {"S0": Fate.SUBSCRIBED}
             exchange.trade(1, ("S0",))
             feed.until(lambda: feed.market["S0"].last != last, "its trades again")

@@ -50,7 +50,16 @@ def snapshot(feed: str, symbols: tuple[str, ...], limit: int | None, everything:
 
 def _row(taken: "Snapshot", place: int) -> dict[str, object]:
     values = ((name, taken[name][place].item()) for name in taken)
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values}
+    row: dict[str, object] = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values
+    }
+    return row | {"subscription": _subscription(taken, place)}
+
+
+def _subscription(taken: "Snapshot", place: int) -> str:
+    from openbell.monitor.subscriptions import SubscriptionState
+
+    return SubscriptionState(taken.subscriptions[place]).name.lower()
 
 
 def _print_table(taken: "Snapshot", places: list[int], output: Output) -> None:
@@ -66,6 +75,8 @@ def _print_table(taken: "Snapshot", places: list[int], output: Output) -> None:
     for place in places:
         received_ns = int(taken["receive_ns"][place])
         age = f"{(taken.taken_ns - received_ns) / 1e9:,.3f} s" if received_ns else "–"
+        if _subscription(taken, place) == "unsubscribed":
+            age += " (unsubscribed)"
         table.add_row(taken.symbols[place], *(_cell(taken[name][place].item()) for name in _SHOWN), age)
     output.console().print(table)
 

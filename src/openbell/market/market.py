@@ -22,6 +22,7 @@ from openbell.market.traded import Asked
 from openbell.memory.segment import Kind
 from openbell.monitor.history import History, Life
 from openbell.monitor.status import Status, read_status
+from openbell.monitor.subscriptions import ROW_BYTES, SubscriptionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -229,7 +230,7 @@ class Market(Columns):
         levels = self._reader.book_levels
         book = tuple(Level(*values[_FIXED + level :: levels]) for level in range(levels))
         # Between the version and the last fixed column, both internal, are those that everybody may see.
-        return Row._make((symbol, row, *values[1 : _FIXED - 1], book))
+        return Row._make((symbol, row, *values[1 : _FIXED - 1], book, SubscriptionState(self._states[row])))
 
     @overload
     def get(self, symbol: str) -> Row | None: ...
@@ -277,10 +278,20 @@ class Market(Columns):
         columns = {name: copy[index, :count].view(self._dtypes[name]) for index, name in self._public}
         columns["gaps"] += copy[_GAPS, count:].view(np.int64)[shards]
         book = copy[_FIXED:, :count].view(np.float64).reshape(_BOOK_PARTS, self._reader.book_levels, count)
-        taken = Snapshot(self._feed, symbols, rows.copy(), columns, taken_ns, undone, book)
+        taken = Snapshot(self._feed, symbols, rows.copy(), columns, taken_ns, undone, book, self._states[rows])
         if only_traded is None and self._asked.anywhere:
             return taken.where(~np.isnan(taken.open) | ~self._asked.of(symbols))
         return taken.where(~np.isnan(taken.open)) if only_traded else taken
+
+    @cached_property
+    def _states(self) -> NDArray[np.uint8]:
+        """How far the subscription of each row is, live: the lowest byte of its first word."""
+        assert self._generation is not None
+        try:
+            body = self._generation.open("subscriptions", Kind.SUBSCRIPTIONS)
+        except FeedNotFound:
+            raise FeedGone(f"feed {self._feed!r} was stopped or restarted; attach again") from None
+        return np.ndarray((self._reader.data_rows,), np.uint8, body, strides=(ROW_BYTES,))
 
     @cached_property
     def _asked(self) -> Asked:
@@ -346,6 +357,7 @@ class Market(Columns):
         if generation is None:
             return
         self._live.clear()
+        self.__dict__.pop("_states", None)
         del self._reader, self._directory, self._control, self._segment, self._pulse
         generation.close()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from openbell.monitor.subscriptions import SubscriptionState
+
 
 class Level(NamedTuple):
     """One level of an order book, both sides; NaN and 0 for a side that has none."""
@@ -50,3 +52,5 @@ class Row(NamedTuple):
     status: int
     book: tuple[Level, ...] = ()
     """The order book, best level first: as many levels as the feed keeps (``book_levels``)."""
+    subscription: SubscriptionState = SubscriptionState.NONE
+    """How far its subscription is. UNSUBSCRIBED: nothing of it is applied any more, the row is what it was then."""

@@ -11,6 +11,7 @@ import numpy as np
 from openbell.errors import UnknownSymbol
 from openbell.market.columns import NAMES, Column, Columns
 from openbell.market.row import Level, Row
+from openbell.monitor.subscriptions import SubscriptionState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,8 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         When the copy was begun, ns since the epoch.
     book_bids, book_bid_sizes, book_asks, book_ask_sizes : numpy.ndarray of float64, shape (levels, len(symbols))
         The order book, best level first; no levels where the feed keeps none.
+    subscriptions : numpy.ndarray of uint8, shape (len(symbols),)
+        How far each subscription is, a `SubscriptionState`: rows of what was unsubscribed are what they were then.
     undone : int
         How many rows were caught in the middle of an update by a worker that was dead or stopped, and so show the
         values from before that update.
@@ -52,6 +55,7 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         taken_ns: int,
         undone: int,
         book: NDArray[np.float64] | None = None,
+        subscriptions: NDArray[np.uint8] | None = None,
     ) -> None:
         self.feed = feed
         self.symbols = symbols
@@ -60,6 +64,7 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         self.undone = undone
         self._columns = columns
         self._book = book
+        self.subscriptions = np.zeros(len(symbols), np.uint8) if subscriptions is None else subscriptions
         self._places: dict[str, int] = {}
 
     def column(self, name: str) -> NDArray[Any]:
@@ -92,7 +97,8 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         symbols = tuple(compress(self.symbols, keep.tolist()))
         columns = {name: column[keep] for name, column in self._columns.items()}
         book = None if self._book is None else self._book[:, :, keep]
-        return Snapshot(self.feed, symbols, self.rows[keep], columns, self.taken_ns, self.undone, book)
+        kept = self.subscriptions[keep]
+        return Snapshot(self.feed, symbols, self.rows[keep], columns, self.taken_ns, self.undone, book, kept)
 
     def place(self, symbol: str) -> int:
         """Return the index of `symbol` in `symbols` and in every column.
@@ -121,7 +127,8 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         values = (self._columns[name].item(place) for name in NAMES)
         levels = [] if self._book is None else self._book[:, :, place].T.tolist()
         book = tuple(Level(*level) for level in levels)
-        return Row._make((symbol, int(self.rows[place]), *values, book))
+        subscription = SubscriptionState(self.subscriptions[place])
+        return Row._make((symbol, int(self.rows[place]), *values, book, subscription))
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.column(name)
