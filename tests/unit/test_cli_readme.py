@@ -48,7 +48,8 @@ def test_the_script_of_continuous_integration_finds_the_command_for_the_tests_in
 def test_every_configuration_is_right(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("ALLTICK_TOKEN", "a-token")
+    for name in re.findall(r'token_env = "(\w+)"', text):
+        monkeypatch.setenv(name, "a-token")
     path = tmp_path / "feed.toml"
     path.write_text(text)
     assert main(["run", "--check", str(path)]) == 0, capsys.readouterr().err
