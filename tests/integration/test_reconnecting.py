@@ -92,8 +92,10 @@ def test_a_connection_is_replaced_again_and_again_under_load_without_a_loss_or_a
     assert twice > 0
     assert status.applied == said(venue, "done")["sent"]
     assert status.events == status.applied + twice
-    assert [life.why for life in lives[:-1]] == [EndReason.REPLACED] * connection.switches
-    assert lives[-1].why is EndReason.STOPPED
+    whys = [life.why for life in lives]
+    assert whys[: connection.switches] == [EndReason.REPLACED] * connection.switches
+    # The stop may come while the next one is on its way.
+    assert whys[connection.switches :] in ([EndReason.STOPPED], [EndReason.STOPPED] * 2)
     assert not any(life.told for life in lives)
 
 

@@ -177,3 +177,26 @@ def test_whenever_the_new_one_joins_and_the_old_one_ends_each_event_is_published
     new.listener.release(overlap)
     assert sequences(new) == [number for _, number in events]
     assert new.balanced()
+
+
+def test_a_connection_that_is_replaced_soon_after_it_took_over_still_knows_what_the_one_before_had(
+    tmp_path: Path,
+) -> None:
+    first, second, overlap = pair(tmp_path, shards=1)
+    third, later = Receiver(tmp_path, beside=first), Overlap(ROWS)
+    first.listener.note(overlap)
+    second.listener.park()
+    first.send(tick("AAA", 1), tick("AAA", 2), tick("AAA", 3))
+    second.send(tick("AAA", 1))
+    second.listener.release(overlap)
+    # The rest is on its way to the second one when that is about to be replaced itself.
+    second.listener.note(later)
+    third.listener.park()
+    third.send(tick("AAA", 2), tick("AAA", 3), tick("AAA", 4), tick("AAA", 5))
+    second.send(tick("AAA", 2))
+    # The patience with the first switch ends in the middle of the second one.
+    second.listener.release(None)
+    second.send(tick("AAA", 4))
+    third.listener.release(later)
+    # They share a ring.
+    assert sequences(third) == [1, 2, 3, 4, 5]

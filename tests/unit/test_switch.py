@@ -200,3 +200,87 @@ def test_where_the_vendor_allows_no_second_one_nothing_is_replaced(run: Run) -> 
 
     run(scene.play(act))
     assert len(scene.server.requests) == 1
+
+
+def test_a_stop_in_the_middle_is_no_disconnect_and_no_fault(run: Run) -> None:
+    scene = scene_of(msgspec.structs.replace(SOON, overlap_s=30))
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: len(scene.server.visitors) == 2, "the successor")
+        await asyncio.sleep(0.1)
+
+    run(scene.play(act))
+    assert "disconnects" not in scene.block.added
+    assert reasons(scene) == [EndReason.STOPPED] * 2
+    assert scene.server.visitors[1].closed == (1001, "")
+
+
+def test_an_old_socket_that_ends_after_its_successor_did_comes_back_by_itself(run: Run) -> None:
+    scene = scene_of(msgspec.structs.replace(SOON, backoff_first_s=0.3, backoff_longest_s=0.3))
+
+    def visit(visitor: Visitor) -> None:
+        if len(scene.server.visitors) == 2:
+            # No more than one is let in, and then the first one goes, too.
+            asyncio.get_running_loop().call_later(0.03, end_first)
+            visitor.transport.disconnect(graceful=False)
+
+    def end_first() -> None:
+        scene.server.visitors[0].transport.disconnect(graceful=False)
+
+    scene.server.on_connect = visit
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.block.added.get("gaps"), "the gap")
+        await scene.until(lambda: len(scene.server.visitors) >= 3, "the way back")
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+
+    run(scene.play(act))
+
+
+def test_both_sockets_that_end_at_once_leave_one_gap_and_come_back(run: Run) -> None:
+    scene = scene_of(msgspec.structs.replace(SOON, overlap_s=30))
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: len(scene.server.visitors) == 2, "the successor")
+        await asyncio.sleep(0.05)
+        for visitor in scene.server.visitors[:2]:
+            visitor.transport.disconnect(graceful=False)
+        await scene.until(lambda: len(scene.server.visitors) >= 3, "the way back")
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+
+    run(scene.play(act))
+    assert scene.block.added["gaps"] == 1
+
+
+def test_the_gap_of_an_old_socket_is_over_when_its_successor_was_live_before(run: Run) -> None:
+    scene = scene_of(msgspec.structs.replace(SOON, overlap_s=30))
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: len(scene.server.visitors) == 2, "the successor")
+        await asyncio.sleep(0.1)
+        scene.server.visitors[0].transport.disconnect(graceful=False)
+        await scene.until(lambda: scene.block.added.get("switches"), "the switch")
+        await asyncio.sleep(0.05)
+        assert scene.connection.state is ConnectionState.LIVE
+
+    run(scene.play(act))
+    first = next(iter(scene.history.lives()))
+    assert (first.why, first.told) == (EndReason.CUT, True)
+    assert first.gap_ns is not None
+
+
+def test_a_vendor_that_refuses_the_successor_is_left_alone_for_as_long_as_it_asks(run: Run) -> None:
+    scene = scene_of()
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        headers = {"Retry-After": "0.6"}
+        scene.server.refusal = WSUpgradeResponse.create_error_response(HTTPStatus.TOO_MANY_REQUESTS, b"", headers)
+        await scene.until(lambda: len(scene.server.requests) >= 2, "an attempt")
+        # Nor is it asked for another one when the old one ends.
+        scene.server.visitors[0].transport.disconnect(graceful=False)
+        await scene.until(lambda: len(scene.server.requests) >= 3, "the next one")
+
+    run(scene.play(act))
+    (_, _), (refused, _), (later, _) = scene.server.requests[:3]
+    assert later - refused >= 0.59

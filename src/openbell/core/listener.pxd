@@ -39,9 +39,11 @@ cdef class FrameListener(WSListener):
     cdef bytearray _fragments
     cdef int fragments
     cdef bint skipping
-    # What this connection does while another one is there for the same events: NULL, or an `Overlap`.
+    # While another connection is there for the same events: what the one before this had, and what this one has had
+    # since the one after it was called; None, or both at once. `doubled`: either is there.
     cdef Overlap overlap
-    cdef bint noting
+    cdef Overlap noted
+    cdef bint doubled
     cdef bint parking
     cdef list _parked
     cdef readonly Py_ssize_t parked_bytes

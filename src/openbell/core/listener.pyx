@@ -346,7 +346,7 @@ cdef class FrameListener(WSListener):
                 reason = IGNORED_LATE
             else:
                 reason = refused
-            if reason == PUBLISHED and self.overlap is not None and self._came_twice(route, slot.row, record.sequence):
+            if reason == PUBLISHED and self.doubled and self._came_twice(route, slot.row, record.sequence):
                 reason = IGNORED_TWICE
             if reason == PUBLISHED:
                 place = self.outlet.slot(slot.shard)
@@ -388,7 +388,7 @@ cdef class FrameListener(WSListener):
                     reason = self._no_room()
             else:
                 reason = self.plan.convert(route, event, record)
-                if reason == PUBLISHED and self.overlap is not None:
+                if reason == PUBLISHED and self.doubled:
                     if self._came_twice(route, slot.row, record.sequence):
                         reason = IGNORED_TWICE
                 if reason == PUBLISHED:
@@ -410,7 +410,7 @@ cdef class FrameListener(WSListener):
             reason = self._not_asked(key, reason, &slot)
         elif reason == PUBLISHED and slot.muted:
             reason = IGNORED_LATE
-        if reason == PUBLISHED and self.overlap is not None:
+        if reason == PUBLISHED and self.doubled:
             if self._came_twice(route, slot.row, records[0].sequence):
                 reason = IGNORED_TWICE
         if reason == PUBLISHED:
@@ -425,11 +425,13 @@ cdef class FrameListener(WSListener):
         return self._refuse(reason)
 
     cdef bint _came_twice(self, const CompiledRoute *route, uint32_t row, int64_t sequence) noexcept nogil:
-        """While two connections are there for the same events: note this one, or say that the other had it already."""
-        if self.noting:
-            self.overlap.note(route.kind, row, sequence)
-            return False
-        return self.overlap.has(route.kind, row, sequence)
+        """While two connections are there for the same events: say whether the other had this one already, and note it
+        for the next."""
+        cdef bint twice = self.overlap is not None and self.overlap.has(route.kind, row, sequence)
+        if self.noted is not None:
+            # Also what came twice: where connections change quickly, a third one may bring it yet again.
+            self.noted.note(route.kind, row, sequence)
+        return twice
 
     cdef inline int _no_room(self) noexcept:
         return DROPPED if self.outlet.overflow == DROP else SIDE_QUEUE_FULL
@@ -560,8 +562,8 @@ cdef class FrameListener(WSListener):
 
     def note(self, Overlap overlap not None) -> None:
         """Remember in `overlap` what is published from now on: another connection is about to replace this one."""
-        self.overlap = overlap
-        self.noting = True
+        self.noted = overlap
+        self.doubled = True
 
     def park(self) -> None:
         """Keep market data unread until `release`: the connection that this one replaces is not at its end yet.
@@ -591,7 +593,7 @@ cdef class FrameListener(WSListener):
         self.parking = False
         self.parked_bytes = 0
         self.overlap = overlap
-        self.noting = False
+        self.doubled = overlap is not None or self.noted is not None
         for entry in parked:
             self.receive_ns = self.outlet.receive_ns = entry[0]
             if len(entry) == 2:

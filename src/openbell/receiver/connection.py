@@ -150,6 +150,7 @@ class Connection:
         self._switch: Switch | None = None
         self._gap: Line | None = None
         self._attempts = 0
+        self._not_before = 0.0
         self._leaving = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -218,7 +219,7 @@ class Connection:
                 return 0.0
         except DialError as error:
             log.error("%s: cannot connect: %s", self._common.where, error)
-            return self._failed(error.retry_after_s, refused=error.refused)
+            return self._failed()
         while (successor := await self._stay(life)) is not None:
             life = successor
         self._give_up_waiting(life)
@@ -240,7 +241,11 @@ class Connection:
         if not await self._or_stop(dialling):
             await life.finish()
             return False
-        dialling.result()
+        try:
+            dialling.result()
+        except DialError as error:
+            self._stay_away(error.retry_after_s, refused=error.refused)
+            raise
         log.info("%s: connected", self._common.where)
         self._block.add("connects")
         life.start(self._attempts)
@@ -266,7 +271,7 @@ class Connection:
                 task.cancel()
             await asyncio.gather(replacing, watching, return_exceptions=True)
         if asked and not life.ended.done():
-            await life.leave(lambda: self._stop_by)
+            await self._leave(life)
             log.info("%s: closed", self._common.where)
         await self._let_go(life)
         if life.why not in (EndReason.STOPPED, EndReason.REPLACED):
@@ -274,11 +279,18 @@ class Connection:
             await self._emptied(life)
         return None
 
+    async def _leave(self, life: Life) -> None:
+        """End a life because we were asked to stop."""
+        await life.leave(lambda: self._stop_by)
+
     async def _let_go(self, life: Life) -> None:
         """Be done with a life that has ended: everything read goes into the rings, and its tasks end."""
         if life.why not in (EndReason.STOPPED, EndReason.REPLACED) and life.line is not None:
             self._block.add("disconnects")
             log.warning("%s: disconnected: %s", self._common.where, life.words)
+        if life.unwelcome:
+            log.error("%s: the vendor wants fewer connections or requests; coming back later", self._common.where)
+            self._stay_away(0.0, refused=True)
         await self._emptied(life)
         await life.finish()
 
@@ -314,31 +326,34 @@ class Connection:
         )
         self._block.add("gaps")
 
-    def _failed(self, retry_after_s: float = 0.0, *, refused: bool = False) -> float:
+    def _failed(self) -> float:
         """Count an attempt that failed, and return the pause before the next one."""
         self._attempts += 1
         self._block.add("errors")
         if self._life is not None and self._life.transport is not None:
             self._life.end(EndReason.FAULT, "given up")
-        least_s = retry_after_s
+        return self._pause_s()
+
+    def _stay_away(self, seconds: float, *, refused: bool = False) -> None:
+        """Note that the other side is to be left alone for a while, whoever asks for the next connection."""
         if refused:
-            least_s = max(least_s, self._source.liveness.after_refusal_s(local=self._source.local))
-        return self._backoff.next_s(least_s)
+            seconds = max(seconds, self._source.liveness.after_refusal_s(local=self._source.local))
+        self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+    def _pause_s(self) -> float:
+        """Return the pause before the next attempt, in seconds."""
+        return self._backoff.next_s(self._not_before - time.monotonic())
 
     def _pause_after(self, life: Life) -> float:
         """Return how long to wait after the end of `life`."""
         liveness, semantics = self._source.liveness, self._vendor.semantics
         if life.why is not EndReason.SILENT and time.monotonic() - life.began >= liveness.stable_s:
             self._backoff.reset()
-        least_s = 0.0
-        if life.unwelcome:
-            least_s = liveness.after_refusal_s(local=self._source.local)
-            log.error("%s: the vendor wants fewer connections or requests; coming back later", self._common.where)
         if not life.goodbye and not semantics.overlaps:
             # It may still count this one, and would count two.
             asked = liveness.forgets_after_s
-            least_s = max(least_s, semantics.forgets_after_s if asked is None else asked)
-        return self._backoff.next_s(least_s)
+            self._stay_away(semantics.forgets_after_s if asked is None else asked)
+        return self._pause_s()
 
     # ---- replaced without a break ----
 
@@ -354,6 +369,8 @@ class Connection:
             overlap=self._make_overlap,
             tell_gap=self._tell_gap,
             let_go=self._let_go,
+            leave=self._leave,
+            stopping=self._stopping.is_set,
             where=self._common.where,
         )
         while True:
@@ -373,8 +390,12 @@ class Connection:
                 self._block.add("switches")
                 self._on_change(successor)
                 return successor
+            self._switch = None
+            if life.ended.done():
+                # Both are gone.
+                return None
             # The old one is as good as ever; and when it goes, there is the usual way back.
-            await asyncio.sleep(self._backoff.next_s())
+            await asyncio.sleep(self._pause_s())
 
     async def _due(self, life: Life) -> None:
         """Wait until `life` is to be replaced: by the clock, or because the other side says that it leaves."""
@@ -397,6 +418,8 @@ class Connection:
         state = life.state
         if state is ConnectionState.LIVE and self._state is not state:
             log.info("%s: live, %d symbols", self._common.where, len(self._common.subscriber.wanted))
+        if state is ConnectionState.LIVE:
+            # A successor may have been live before the gap began: the state does not change then.
             self._end_gap(life)
         self._set_state(state)
 
@@ -404,7 +427,7 @@ class Connection:
         gap, self._gap = self._gap, None
         if gap is None or life.line is None or gap.next_live_ns:
             return
-        gap.next_live_ns = life.line.live_ns
+        gap.next_live_ns = max(life.line.live_ns, gap.ended_ns)
         log.info("%s: the gap lasted %.1f s", self._common.where, (gap.next_live_ns - gap.ended_ns) / 1e9)
         if self._repair is not None and life.listener is not None:
             repairing = asyncio.create_task(self._guarded(self._repair_after(life.listener, self._repair)))

@@ -47,6 +47,10 @@ class Means:
         Tells that something may be missing from the end of a life on.
     let_go : callable
         Is done with a life that has ended: what waits goes into the rings, its tasks end.
+    leave : callable
+        Ends a life because we were asked to stop.
+    stopping : callable
+        Whether we were.
     where : str
         What the connection is called.
     """
@@ -56,6 +60,8 @@ class Means:
     overlap: Callable[[], Overlap]
     tell_gap: Callable[[Life], None]
     let_go: Callable[[Life], Awaitable[None]]
+    leave: Callable[[Life], Awaitable[None]]
+    stopping: Callable[[], bool]
     where: str
 
 
@@ -108,12 +114,7 @@ class Switch:
             taken = True
         finally:
             if not taken:
-                if old.ended.done() and new.listener is not None:
-                    # Stopped in between: what it kept came over no other.
-                    new.unpark()
-                    new.listener.release(overlap)
-                new.end(EndReason.FAULT, "not needed any more")
-                await means.let_go(new)
+                await self._dispose(new, overlap)
         assert new.listener is not None
         new.unpark()
         kept = new.listener.release(overlap)
@@ -121,6 +122,20 @@ class Switch:
         asyncio.get_running_loop().call_later(_ON_THE_WAY_S, new.listener.release, None)
         log.info("%s: replaced; %d messages had come over both", means.where, kept)
         return new
+
+    async def _dispose(self, new: Life, overlap: Overlap) -> None:
+        """Be done with a new one that is not to take over."""
+        if self._old.ended.done() and new.listener is not None:
+            # Stopped in between, or both ended at once: what it kept came over no other.
+            new.unpark()
+            new.listener.release(overlap)
+        if new.line is not None and not new.ended.done():
+            if self._means.stopping():
+                await self._means.leave(new)
+            else:
+                await new.say_goodbye(EndReason.FAULT, "not needed any more")
+        new.end(EndReason.FAULT, "not needed any more")
+        await self._means.let_go(new)
 
     async def _connected(self, new: Life) -> bool:
         opening = asyncio.ensure_future(self._means.connect(new))
