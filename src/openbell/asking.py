@@ -65,7 +65,8 @@ def asked_for(config: Config, vendors: Sequence[Vendor]) -> list[Asked]:
     found = []
     taken: dict[Hashable, list[float]] = {}
     for each, vendor in zip(assign(config), vendors, strict=True):
-        sizes = [len(request.payload) for request in vendor.requests(each.source.symbols)]
+        symbols = _each_once(vendor, each.source.symbols)
+        sizes = [len(request.payload) for request in vendor.requests(symbols)]
         account = each.source.vendor, each.source.token_env, each.source.token_file
         begins_s = _turn(taken.setdefault(account, []), vendor, len(sizes))
         found.append(
@@ -74,7 +75,7 @@ def asked_for(config: Config, vendors: Sequence[Vendor]) -> list[Asked]:
                 receiver=each.receiver,
                 source=each.number,
                 address=vendor.display_url(),
-                symbols=each.source.symbols,
+                symbols=symbols,
                 limit=vendor.semantics.limit,
                 messages=len(sizes),
                 bytes=sum(sizes),
@@ -83,6 +84,14 @@ def asked_for(config: Config, vendors: Sequence[Vendor]) -> list[Asked]:
             )
         )
     return found
+
+
+def _each_once(vendor: Vendor, symbols: Sequence[str]) -> tuple[str, ...]:
+    """Return `symbols` without those that arrive as one before them does: two spellings are asked for once."""
+    found: dict[str, str] = {}
+    for symbol in symbols:
+        found.setdefault(vendor.symbol_key(symbol), symbol)
+    return tuple(found.values())
 
 
 def _turn(taken: list[float], vendor: Vendor, messages: int) -> float:

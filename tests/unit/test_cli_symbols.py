@@ -149,6 +149,42 @@ def test_what_cannot_be_used_ends_with_status_2_and_the_reason(
     assert said in captured.err
 
 
+GENERIC = 'vendor = "generic"\nurl = "ws://127.0.0.1:1/feed"\ngeneric = { profile = "symbol-text" }\n'
+
+
+def test_symbols_that_look_like_markup_are_shown_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path, GENERIC + 'symbols = ["[/red]", "A[bold]B"]\n')
+    assert main(["symbols", str(file)]) == 0
+    assert "[/red], A[bold]B" in capsys.readouterr().out
+
+
+def test_a_hostile_list_can_neither_move_the_cursor_nor_flood_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = ["\x1b[2Jgone", "two\nlines", "X" * 100_000, "\x07bell"]
+    (tmp_path / "codes.json").write_text(json.dumps([*hostile, "600519"]), "utf-8")
+    source = GENERIC + 'symbols_file = "codes.json"\n[source.universe]\n'
+    left_out = ('faulty = "leave_out"\n', 'match = "^6"\n', 'exclude = "[^0-9]"\n')
+    for keys, status in (*((line, 0) for line in left_out), ("", 2)):
+        file = write(tmp_path, source + keys)
+        for arguments in (["symbols", str(file)], ["symbols", str(file), "--list"], ["run", "--check", str(file)]):
+            assert main(arguments) == status
+            captured = capsys.readouterr()
+            said = captured.out + captured.err
+            assert all(line.replace("\t", "").isprintable() for line in said.splitlines())
+            assert "lines" not in [line.split(",")[0] for line in said.splitlines()]
+            assert len(said) < 2_000
+    assert "cannot be printed" in said or "white space" in said
+
+
+def test_two_spellings_of_one_symbol_are_counted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path, 'vendor = "binance"\nsymbols = ["btcusdt", "BTCUSDT", "ethusdt"]\n')
+    found = shown(file, capsys)
+    assert (found["symbols"], found["connections"][0]["symbols"]) == (2, ["btcusdt", "ethusdt"])
+
+
 def test_all_us_stocks_take_four_connections_three_seconds_apart_at_alltick(tmp_path: Path) -> None:
     (tmp_path / "us.txt").write_text("\n".join(us_codes()[:11_000]), "utf-8")
     file = write(tmp_path, ALLTICK + 'symbols_file = "us.txt"\nconnections = "auto"\n')

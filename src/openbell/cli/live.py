@@ -57,8 +57,10 @@ def _counts(found: "list[Subscribed]") -> dict[str, int]:
 
 def _print(feed: str, found: "list[Subscribed]", every: bool, output: Output) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from openbell.monitor.subscriptions import SubscriptionState
+    from openbell.printable import printable, word
 
     console = output.console()
     told = ", ".join(f"{count:,} {name}" for name, count in _counts(found).items()) or "nothing is asked for"
@@ -74,10 +76,11 @@ def _print(feed: str, found: "list[Subscribed]", every: bool, output: Output) ->
         seen = each.subscription
         said = each.why or seen.state.description
         table.add_row(
-            each.symbol,
+            Text(word(each.symbol)),
             seen.state.name.lower() + (", silent" if seen.silent else ""),
             each.connection,
-            "granted, and nothing comes where something should" if seen.silent else said,
+            # The vendor's words, among them.
+            Text("granted, and nothing comes where something should" if seen.silent else printable(said)),
         )
     if shown:
         console.print(table)

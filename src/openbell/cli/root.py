@@ -21,6 +21,7 @@ from openbell.cli.status import status
 from openbell.cli.subscribe import subscribe, unsubscribe
 from openbell.cli.symbols import symbols
 from openbell.errors import ConfigError, OpenBellError
+from openbell.printable import printable
 
 
 def _show_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
@@ -89,5 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: Exception, status: int) -> int:
-    click.echo(f"openbell: {error}", err=True)
+    # Names that others chose are in it, and may have been chosen for what a terminal makes of them.
+    click.echo(f"openbell: {printable(str(error))}", err=True)
     return status

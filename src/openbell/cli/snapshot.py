@@ -64,6 +64,9 @@ def _subscription(taken: "Snapshot", place: int) -> str:
 
 def _print_table(taken: "Snapshot", places: list[int], output: Output) -> None:
     from rich.table import Table
+    from rich.text import Text
+
+    from openbell.printable import word
 
     if output.as_json:
         return
@@ -77,7 +80,7 @@ def _print_table(taken: "Snapshot", places: list[int], output: Output) -> None:
         age = f"{(taken.taken_ns - received_ns) / 1e9:,.3f} s" if received_ns else "–"
         if _subscription(taken, place) == "unsubscribed":
             age += " (unsubscribed)"
-        table.add_row(taken.symbols[place], *(_cell(taken[name][place].item()) for name in _SHOWN), age)
+        table.add_row(Text(word(taken.symbols[place])), *(_cell(taken[name][place].item()) for name in _SHOWN), age)
     output.console().print(table)
 
 

@@ -97,6 +97,7 @@ def _source(number: int, selection: "Selection") -> dict[str, object]:
 
 def _print(feed: str, asked: "list[Asked]", selections: "list[Selection]", every: bool, output: Output) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     console = output.console()
     if every:
@@ -126,7 +127,8 @@ def _print(feed: str, asked: "list[Asked]", selections: "list[Selection]", every
             f"{each.bytes:,}",
             f"{each.begins_s:.1f} s",
             f"{each.done_s:.1f} s",
-            (", ".join(each.symbols[:_SHOWN]) + more) or "whatever comes",
+            # Not the words of a markup: a list may have any.
+            Text((", ".join(each.symbols[:_SHOWN]) + more) or "whatever comes"),
         )
     console.print(table)
     for number, selection in enumerate(selections, 1):

@@ -16,6 +16,7 @@ from openbell.config.network import Network
 from openbell.config.subscribing import Subscribing
 from openbell.config.universe import Universe
 from openbell.errors import ConfigError
+from openbell.printable import quoted
 from openbell.secret import Secret
 
 CONNECTIONS_MAX: Final = 64
@@ -113,12 +114,14 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f'source.generic: {self.vendor} has messages of its own; write vendor = "generic", or leave the '
                 "table out"
             )
+        if self.url is not None and "{" in self.url and self.vendor in ("alltick", "binance", "ticks"):
+            raise ConfigError(f"source.url: nothing is filled in at addresses of {self.vendor}; take the braces out")
         if self.prefix and (fault := symbol_fault(self.prefix)):
             # Of an open source the symbols are not known yet.
             raise ConfigError(f"source.prefix: {self.prefix!r} {fault}")
         for symbol in self.symbols:
             if fault := symbol_fault(symbol, self.prefix):
-                raise ConfigError(f"source.symbols: {symbol!r} {fault}")
+                raise ConfigError(f"source.symbols: {quoted(symbol)} {fault}")
         if self.open and self.connections > 1:
             raise ConfigError(
                 "source.connections: an open source has one connection: what was not asked for could come over any of "

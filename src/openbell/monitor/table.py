@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from openbell.monitor.control import ConnectionState
 from openbell.monitor.histogram import Histogram
 from openbell.monitor.status import ConnectionStatus, Status
+from openbell.printable import word
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -119,6 +120,7 @@ def _health(status: Status, before: Status) -> Table:
 
 def _movers(snapshot: Snapshot, count: int) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="top movers", title_justify="left", box=None, header_style="dim")
     table.add_column("symbol", no_wrap=True)
@@ -129,7 +131,7 @@ def _movers(snapshot: Snapshot, count: int) -> Table:
     for row, change in top_movers(snapshot, count):
         colour = "green" if change > 0 else "red" if change < 0 else "white"
         table.add_row(
-            snapshot.symbols[row],
+            Text(word(snapshot.symbols[row])),
             _price(snapshot["last"][row]),
             f"[{colour}]{change:+.2%}[/]",
             f"{snapshot['volume'][row]:,.8g}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from openbell.printable import printable, word
+
 EXAMPLES: Final = 5
 """How many a message names; it counts the rest."""
 
@@ -18,7 +20,7 @@ class LeftOut:
     count : int
         How many entries.
     examples : list of str
-        The first few.
+        The first few, fit to be shown.
     separator : str
         What stands between two of them.
     """
@@ -28,10 +30,14 @@ class LeftOut:
     separator: str = ", "
 
     def add(self, symbol: str) -> None:
-        """Count one."""
+        """Count one, given as the list has it."""
+        self.tell(word(symbol))
+
+    def tell(self, sentence: str) -> None:
+        """Count one that a sentence is about."""
         self.count += 1
         if len(self.examples) < EXAMPLES:
-            self.examples.append(symbol)
+            self.examples.append(printable(sentence))
 
     def __str__(self) -> str:
         more = f"{self.separator}and {self.count - len(self.examples):,} more"

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from openbell.config import Config, Source, place
 from openbell.control import FeedControl
 from openbell.errors import ConfigError, OpenBellError
+from openbell.printable import word
 from openbell.universe.gathering import gather
 from openbell.universe.leftout import LeftOut
 from openbell.universe.narrowing import Selection
@@ -196,7 +197,7 @@ class Refresher:
         if refused:
             said = LeftOut(separator="; ")
             for symbol, why in refused.items():
-                said.add(f"{symbol}: {why}")
+                said.tell(f"{word(symbol)}: {why}")
             log.error("%s%d changes were refused: %s", listed.where, len(refused), said)
 
     def _run(self) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from openbell.config import Source, symbol_fault
 from openbell.errors import ConfigError
+from openbell.printable import quoted
 from openbell.universe.leftout import LeftOut
 from openbell.vendors.base import Vendor
 from openbell.vendors.registry import create
@@ -18,14 +19,14 @@ def faults(vendor: Vendor, symbols: Iterable[str]) -> LeftOut:
     found = LeftOut(separator="; ")
     for symbol in symbols:
         if fault := fault_of(vendor, symbol):
-            found.add(fault)
+            found.tell(fault)
     return found
 
 
 def fault_of(vendor: Vendor, symbol: str) -> str | None:
     """Return why `symbol` cannot be asked for, as a sentence, or None if it can."""
     if fault := symbol_fault(symbol, vendor.source.prefix):
-        return f"{symbol!r} {fault}"
+        return f"{quoted(symbol)} {fault}"
     return vendor.symbol_fault(symbol)
 
 
