@@ -62,6 +62,20 @@ def runtime_dir() -> None:
         ("700001", "by-code", 0, None),
         ("HSI", "by-code", 0, None),
         ("600519.TW", "by-code", 0, None),
+        ("SSE:600519", "by-code", 0, "600519.SH"),
+        ("SZSE:000001", "by-code", 0, "000001.SZ"),
+        ("BSE:920002", "by-code", 0, "920002.BJ"),
+        # Nobody cut these short: they are Hong Kong's, and 000700.SZ is another company.
+        ("00700", "by-code", 0, None),
+        ("09988", "by-code", 0, None),
+        ("sz.00700", "by-code", 0, "000700.SZ"),
+        ("700", "by-code", 0, "000700.SZ"),
+        # Bonds and repurchases of Shanghai, between the shares of Shenzhen.
+        ("019547", "by-code", 0, "019547.SH"),
+        ("020001", "by-code", 0, "020001.SH"),
+        ("204001", "by-code", 0, "204001.SH"),
+        ("200012", "by-code", 0, "200012.SZ"),
+        ("131810", "by-code", 0, "131810.SZ"),
         ("BTCUSDT", None, 1, "BTCUSDT"),
     ],
 )

@@ -12,19 +12,22 @@ from typing import Final
 
 EXCHANGES: Final = (".SH", ".SZ", ".BJ")
 
-# Other people's marks of the three exchanges, behind the code (Yahoo, ISO 10383) or before it (Sina, BaoStock).
+# Other people's marks of the three exchanges, behind the code (Yahoo, ISO 10383) or before it (Sina, BaoStock,
+# TradingView).
 _BEHIND: Final = {
-    **{"sh": ".SH", "ss": ".SH", "sse": ".SH", "xshg": ".SH"},
+    **{"sh": ".SH", "ss": ".SH", "sse": ".SH", "shse": ".SH", "xshg": ".SH"},
     **{"sz": ".SZ", "szse": ".SZ", "xshe": ".SZ"},
     **{"bj": ".BJ", "bse": ".BJ", "xbse": ".BJ"},
 }
 _CODE: Final = re.compile(
-    r"(?:(?P<before>sh|sz|bj)[.:_-]?)?(?P<digits>[0-9]{1,6})(?:\.(?P<behind>[a-z]{2,4}))?", re.IGNORECASE
+    r"(?:(?P<before>shse|sse|sh|szse|sz|bse|bj)[.:_-]?)?(?P<digits>[0-9]{1,6})(?:\.(?P<behind>[a-z]{2,4}))?",
+    re.IGNORECASE,
 )
-# By the first digits, the longest that fits: shares, then funds and bonds.
+# By the first digits, the longest that fits: shares, then funds and bonds. Shanghai's bonds begin with 01 and 02, and
+# its repurchases with 204, where Shenzhen has its shares.
 _BY_CODE: Final = {
-    **dict.fromkeys(("6", "900", "5", "110", "111", "113", "118"), ".SH"),
-    **dict.fromkeys(("0", "2", "3", "15", "16", "18", "12"), ".SZ"),
+    **dict.fromkeys(("6", "900", "5", "110", "111", "113", "118", "01", "02", "204"), ".SH"),
+    **dict.fromkeys(("0", "2", "3", "15", "16", "18", "12", "131"), ".SZ"),
     **dict.fromkeys(("4", "8", "92"), ".BJ"),
 }
 _BOARDS: Final = {
@@ -39,13 +42,16 @@ _BOARDS: Final = {
 def parse(text: str) -> tuple[str, str | None] | None:
     """Return the six digits that `text` says, and its exchange (``".SH"``, ...) or None; None if it is no such code.
 
-    Digits that a spreadsheet took for a number, and cut the zeros off, get them back.
+    Digits that a spreadsheet took for a number, and cut the zeros off, get them back. Fewer than six that begin with a
+    zero were cut by nobody: without an exchange they are another market's (00700 is Hong Kong's), and no such code.
     """
     found = _CODE.fullmatch(text)
     if found is None:
         return None
     mark = found["behind"] or found["before"]
     if mark is not None and mark.lower() not in _BEHIND:
+        return None
+    if mark is None and len(found["digits"]) < 6 and found["digits"].startswith("0"):
         return None
     return found["digits"].zfill(6), None if mark is None else _BEHIND[mark.lower()]
 

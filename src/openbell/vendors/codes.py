@@ -21,8 +21,6 @@ _US: Final = re.compile(
     r"(?:(?:NASDAQ|NYSE|AMEX|ARCA|BATS|US)[.:_-])?([A-Z]{1,5}(?:[.-][A-C])?)(?:[.:$](?:US|O|OQ|N|NASDAQ|NYSE))?",
     re.IGNORECASE,
 )
-_CHINA: Final = re.compile(r"(?P<place>SSE|SZSE|SHSE|BSE|SH|SZ|BJ)[.:_-]?(?P<digits>[0-9]{6})", re.IGNORECASE)
-_PLACES: Final = {"SSE": ".SH", "SHSE": ".SH", "SH": ".SH", "SZSE": ".SZ", "SZ": ".SZ", "BSE": ".BJ", "BJ": ".BJ"}
 _MONEY: Final = ("USDT", "USDC", "USD", "EUR", "JPY", "GBP", "CNH")
 
 # Letters and digits of any script; futures that expire have their day behind them.
@@ -33,8 +31,6 @@ def alltick_stock(code: str) -> str | None:
     """Return how AllTick writes the stock that `code` names otherwise; ``""``: nobody can say; None: as it stands."""
     if _STOCKS.fullmatch(code):
         return None
-    if found := _CHINA.fullmatch(code):
-        return found["digits"] + _PLACES[found["place"].upper()]
     parsed = parse(code)
     # Fewer than six digits, and no word of mainland China: those are Hong Kong's.
     if parsed is not None and (parsed[1] is not None or len(code) == 6):
