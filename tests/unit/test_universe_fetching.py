@@ -146,6 +146,8 @@ def test_a_redirect_is_not_followed_with_a_token(server: ListServer, token: dict
         ("http://list.example/x", "it redirects to http://list.example, which is not encrypted"),
         ("file:///etc/passwd", "the answer was HTTP 302 Found; it redirects in circles, or to what is no page"),
         ("/around", "the answer was HTTP 302 Found; it redirects in circles"),
+        ("ftp://127.0.0.1/x", "it redirects (HTTP 302) to what is no web address"),
+        ("http://[::1/x", "it, or what it redirects to, is no address that can be asked"),
     ],
 )
 def test_a_redirect_leads_to_no_other_kind_of_place(server: ListServer, location: str, said: str) -> None:
@@ -161,6 +163,8 @@ def test_a_redirect_leads_to_no_other_kind_of_place(server: ListServer, location
         (Page(status=429), "the answer was HTTP 429 Too Many Requests; it was asked too often"),
         (Page(status=503), "the answer was HTTP 503 Service Unavailable; try again later"),
         (Page(status=418), "the answer was HTTP 418 I'm a Teapot; check the address"),
+        (Page(LIST, status=206), "the answer was HTTP 206 Partial Content, without a whole list"),
+        (Page(status=204), "the answer was HTTP 204 No Content, without a whole list"),
         (Page(b"<html>", "text/html"), "a web page came, not a list"),
         (Page(b"{", "application/json"), "this is not JSON: "),
         (Page(b'{"data": [{"symbol": "A"}]}'), "no entry of the list has 'code'; there are 'symbol'; correct"),

@@ -67,6 +67,7 @@ def chosen(document: object = STOCKS, **keys: object) -> tuple[str, ...]:
         ({"m": [{"a": {"b": {"c": "X"}}}]}, "m[].a.b.c", ["X"]),
         ([{"c": 700}, {"c": None}, {}, {"c": "9988"}], "[].c", ["700", "", "", "9988"]),
         ({"codes": []}, "codes", []),
+        ([600519, "000001"], None, ["600519", "000001"]),
     ],
 )
 def test_a_path_finds_the_codes_in_json(document: object, field: str | None, expected: list[str]) -> None:
@@ -118,10 +119,24 @@ def test_a_list_in_another_encoding_is_read_as_it_is_said() -> None:
         codes(body, "x.csv", field="代码")
 
 
+def test_a_byte_order_mark_is_no_part_of_json() -> None:
+    assert codes(b"\xef\xbb\xbf" + b'["600519"]') == ["600519"]
+
+
+def test_what_the_configuration_says_of_an_encoding_counts_more_than_what_the_server_says() -> None:
+    body = "代码,名称\n600519,贵州茅台\n".encode("gb18030")
+    said = Universe(field="代码", encoding="gb18030")
+    assert [entry.code for entry in read(body, "x.csv", said, "text/csv", "utf-8")] == ["600519"]
+    assert [entry.code for entry in read(body, "x.csv", Universe(field="代码"), "text/csv", "gb18030")] == ["600519"]
+    with pytest.raises(ConfigError, match="this is not utf-8 text"):
+        read(body, "x.csv", Universe(field="代码"), "text/csv", "utf-8")
+
+
 MISTAKES = {
     "no JSON": ('{"a": ', {}, "this is not JSON: "),
     "a web page": ("<html>", {}, "this is not JSON: "),
     "bad UTF-8": (b'["\xff"]', {}, "this is not JSON: "),
+    "a number alone": ([600519, 1.5], {}, "entry 1 of the list: it is a number, not a code"),
     "nested too deeply": ("[" * 100_000, {}, "this is not JSON that can be read: it is nested too deeply"),
     "no field said": (STOCKS, {}, "it is an object with 'total', 'data'; say where the codes are, such as"),
     "no field said for objects": ([{"code": "A"}], {}, "it is a list of objects with 'code'; say where"),
@@ -167,6 +182,8 @@ def test_json_that_cannot_be_used_is_explained(body: bytes | str | object, keys:
         (' ["A"]', "x", "text/plain", {}, "it begins with '[' and is no text with a code a line"),
         ("code,x\nA,1", "x.csv", "", {"field": "cod"}, "no column has the title 'cod'; did you mean 'code'?"),
         ("code,x\nA,1", "x.csv", "", {"field": "zzz"}, "no column has the title 'zzz'; there are 'code', 'x'"),
+        ("<html>\n<body>", "x.csv", "", {}, "it begins with '<' and is no CSV"),
+        ('{"error": "busy"}', "x.csv", "text/csv", {}, "it begins with '{' and is no CSV"),
         ("A" * 200_000, "x.csv", "", {}, "this is not CSV: field larger than"),
     ],
 )

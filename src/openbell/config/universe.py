@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ BY_CODE: Final = "by-code"
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OF_HTTP: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 _SECOND_MINUTES: Final = 1 / 60
 
 
@@ -37,7 +37,7 @@ class Universe(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     field : str or None
         Where the codes are: a path in the JSON, such as ``"data.list[].code"``, or the title of the CSV column.
     encoding : str
-        Of the file, and of an answer that names none.
+        Of text and CSV; ``"auto"``: as the server says, else UTF-8.
     token_env, token_file : str or None
         Where the token is that the address wants; the vendor's own is never sent there.
     token_header, token_format : str
@@ -69,7 +69,7 @@ class Universe(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     format: Format = "auto"
     field: str | None = None
-    encoding: str = "utf-8"
+    encoding: str = "auto"
     token_env: str | None = None
     token_file: str | None = None
     token_header: str = "Authorization"
@@ -100,11 +100,13 @@ class Universe(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f'"{BY_CODE}" for ".SH", ".SZ" and ".BJ"'
             )
         try:
-            codecs.lookup(self.encoding)
+            known = self.encoding == "auto" or "".encode(self.encoding) is not None
         except (LookupError, ValueError):
+            known = False
+        if not known:
             raise ConfigError(
                 f'source.universe.encoding: {self.encoding!r} is no encoding; write one such as "utf-8" or "gb18030"'
-            ) from None
+            )
         if self.field is not None and not self.field.strip():
             raise ConfigError(
                 'source.universe.field: it is empty; write a path such as "data.list[].code", or the title of a column'
@@ -112,11 +114,17 @@ class Universe(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         check_token_places("source.universe", self.token_env, self.token_file)
         if not _HEADER_NAME.fullmatch(self.token_header):
             raise ConfigError(f"source.universe.token_header: {self.token_header!r} is not the name of a header")
-        if self.token_format.count("{token}") != 1 or not self.token_format.isprintable():
+        if self.token_header.lower() in _OF_HTTP:
+            raise ConfigError(
+                f"source.universe.token_header: {self.token_header!r} has a meaning of its own; name the header in "
+                'which the address wants its token, such as "X-Api-Key"'
+            )
+        whole = self.token_format.isascii() and self.token_format.isprintable()
+        if self.token_format.count("{token}") != 1 or not whole:
             # Not shown: a token is sometimes written here by mistake.
             raise ConfigError(
-                'source.universe.token_format: {token} must stand in it once, as in "Bearer {token}"; the token itself '
-                "never does"
+                'source.universe.token_format: {token} must stand in it once, as in "Bearer {token}", among printable '
+                "ASCII; the token itself never does"
             )
 
     def check_url(self, url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import msgspec
 
 from openbell.config.universe import Universe
 from openbell.errors import ConfigError
+from openbell.printable import word
 from openbell.universe.paths import ABSENT, Path, choices, dig, kind_of
 
 # The usual titles of a symbol column; a first cell that is one of them is no symbol.
@@ -22,6 +24,8 @@ _FORMATS: Final = {
     **{"application/json": "json", "text/json": "json", "text/csv": "csv", "application/csv": "csv"},
 }
 _SEPARATORS: Final = ",\t;|"
+# What begins JSON, or a web page, and no code.
+_NO_LIST: Final = ("{", "[", "<")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,14 @@ def read(body: bytes, name: str, universe: Universe, content_type: str = "", cha
     kind = universe.format if universe.format != "auto" else _kind(name, content_type)
     if kind == "json":
         return _json(body, universe.field)
-    encoding = charset or universe.encoding
+    # What somebody wrote down counts: many a server says utf-8 of everything.
+    encoding = universe.encoding if universe.encoding != "auto" else charset or "utf-8"
     try:
         # A byte order mark is no part of the first code.
         text = body.decode(encoding).removeprefix("\ufeff")
     except (ValueError, LookupError):
         raise ConfigError(
-            f'this is not {encoding} text; say what it is, such as source.universe.encoding = "gb18030"'
+            f'this is not {word(encoding)} text; say what it is, such as source.universe.encoding = "gb18030"'
         ) from None
     if kind == "csv":
         return _csv(text, universe)
@@ -89,7 +94,7 @@ def _kind(name: str, content_type: str) -> str:
 
 
 def _text(text: str) -> list[Entry]:
-    if text.lstrip()[:1] in ("{", "[", "<"):
+    if text.lstrip()[:1] in _NO_LIST:
         raise ConfigError(
             f"it begins with {text.lstrip()[0]!r} and is no text with a code a line; say what it is: "
             'source.universe.format = "json" or "csv"'
@@ -99,6 +104,10 @@ def _text(text: str) -> list[Entry]:
 
 
 def _csv(text: str, universe: Universe) -> list[Entry]:
+    if text.lstrip()[:1] in _NO_LIST:
+        raise ConfigError(
+            f"it begins with {text.lstrip()[0]!r} and is no CSV; look at it, and at source.universe.format"
+        )
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
     # Spreadsheets separate by what their country does not need for numbers.
@@ -132,19 +141,18 @@ def _row(row: list[str], column: int, titles: list[str]) -> Entry:
 
 def _json(body: bytes, field: str | None) -> list[Entry]:
     try:
-        document = msgspec.json.decode(body)
+        document = msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(f"this is not JSON: {error}") from None
     except RecursionError:
         raise ConfigError("this is not JSON that can be read: it is nested too deeply") from None
-    if field is None:
-        if not (isinstance(document, list) and all(isinstance(each, str) for each in document)):
-            raise ConfigError(
-                f"it is {kind_of(document)}{_inside(document)}; say where the codes are, such as source.universe.field "
-                '= "data.list[].code"'
-            )
-        return [Entry(code.strip()) for code in document]
-    path = Path(field)
+    plain = isinstance(document, list) and not any(isinstance(each, Mapping | list) for each in document)
+    if field is None and not plain:
+        raise ConfigError(
+            f"it is {kind_of(document)}{_inside(document)}; say where the codes are, such as source.universe.field "
+            '= "data.list[].code"'
+        )
+    path = Path(field or "[]")
     entries = [_object(path, entry, number) for number, entry in enumerate(path.entries(document))]
     if entries and not any(entry.code for entry in entries):
         names = list(entries[0].names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import ssl
 import sys
@@ -53,6 +54,9 @@ def retrieve(order: Order) -> Fetched:
         raise ConfigError(_unreached(error.reason, order.timeout_s)) from None
     except (OSError, http.client.HTTPException) as error:
         raise ConfigError(_unreached(error, order.timeout_s)) from None
+    except ValueError:
+        # A host's name with an empty part, for one: nobody has looked at it so closely before.
+        raise ConfigError("it, or what it redirects to, is no address that can be asked; check it") from None
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -67,6 +71,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         parts = urlsplit(newurl)
+        if parts.scheme not in ("http", "https"):
+            raise ConfigError(f"it redirects (HTTP {code}) to what is no web address; look at it in a browser")
         if self._order.value:
             raise ConfigError(
                 f"it redirects to {parts.scheme}://{parts.hostname} (HTTP {code}), and the token is not taken there; "
@@ -95,7 +101,10 @@ def _opener(order: Order) -> urllib.request.OpenerDirector:
 
 
 def _body(response: http.client.HTTPResponse, order: Order) -> Fetched:
-    if (coding := response.headers.get("Content-Encoding", "identity")) != "identity":
+    if response.status != 200:
+        # A part of a list (206), or none at all (204), would unsubscribe all others.
+        raise ConfigError(f"the answer was HTTP {response.status} {response.reason[:40]}, without a whole list")
+    if (coding := response.headers.get("Content-Encoding", "").strip().lower()) not in ("", "identity"):
         raise ConfigError(f"it came compressed ({coding[:20]!r}) though that was not asked for; take another address")
     body = bytearray()
     while chunk := response.read1(_CHUNK):
@@ -122,6 +131,8 @@ def _unreached(reason: object, timeout_s: float) -> str:
         )
     if isinstance(reason, http.client.HTTPException):
         return f"what answers there speaks no proper HTTP ({type(reason).__name__}); check the address"
+    if refused := re.match("Tunnel connection failed: ([0-9]{3})", str(reason)):
+        return f"the proxy refused it with HTTP {refused[1]}; look at the environment variable HTTPS_PROXY"
     said = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
     return f"it cannot be reached: {said}; check the address and the network"
 
