@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 from urllib.parse import quote
 
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbell import vendors
-from openbell.config import Source
+from openbell.config import Network, Source
 from openbell.config.generic import generic
 from openbell.receiver.redact import Redactor
 from openbell.secret import Secret
@@ -37,7 +39,14 @@ def vendor() -> Vendor:
 def spellings() -> list[str]:
     escaped = json.dumps(TOKEN)[1:-1]
     encoded = quote(TOKEN, safe="")
-    return [TOKEN, escaped, escaped.replace("/", "\\/"), encoded, encoded.replace("%2F", "%2f"), quote(TOKEN)]
+    # As libraries for Java and Go write JSON that may stand in a page.
+    cautious = "".join(each if each.isalnum() else f"\\u{ord(each):04x}" for each in TOKEN)
+    shouting = "".join(each if each.isalnum() else f"\\u{ord(each):04X}" for each in TOKEN)
+    pages = [html.escape(TOKEN), html.escape(TOKEN).replace("+", "&#43;"), repr(TOKEN)[1:-1]]
+    return [
+        *(TOKEN, escaped, escaped.replace("/", "\\/"), encoded, encoded.replace("%2F", "%2f"), quote(TOKEN)),
+        *(cautious, shouting, *pages),
+    ]
 
 
 @pytest.mark.parametrize("spelling", spellings())
@@ -70,3 +79,13 @@ def test_what_is_no_secret_blots_nothing_out(monkeypatch: pytest.MonkeyPatch) ->
     source = Source(vendor="alltick", symbols=("700.HK",), token_env="T")
     assert Redactor(vendors.create(source)).clean("abcabc") == "abcabc"
     assert Secret("abc").reveal() == "abc"
+
+
+def test_what_the_header_for_a_proxy_says_is_hidden_with_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_PROXY", "http://someone:p%40ssword@127.0.0.1:3128")
+    source = Source(vendor="ticks", url="ws://127.0.0.1:1/", symbols=("A",), network=Network(proxy_env="TEST_PROXY"))
+    redactor = Redactor(vendors.create(source))
+    header = base64.b64encode(b"someone:p@ssword").decode()
+    for text in (f"bad header Basic {header}", "no someone here", "p%40ssword", "p@ssword"):
+        assert "***" in redactor.clean(text)
+        assert not {header, "someone", "ssword"} & set(redactor.clean(text).split())

@@ -20,9 +20,9 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Words under which people write a credential down, alone or behind another: api_key, X-Access-Token, clientSecret.
 _CREDENTIALS = (
     *("token", "key", "secret", "password", "passwd", "passphrase", "passcode", "auth", "authorization", "jwt"),
-    *("signature", "credential", "credentials"),
+    *("signature", "credential", "credentials", "cookie"),
 )
-_SHORT_CREDENTIALS = frozenset(("pass", "pwd", "sig", "sign"))
+_SHORT_CREDENTIALS = frozenset(("pass", "pw", "pwd", "sig", "sign"))
 """Words of a key on their own: `compass` and `design` end in them, too."""
 
 
@@ -34,6 +34,8 @@ def symbol_fault(symbol: str, prefix: str = "") -> str | None:
         return "contains a NUL character"
     if symbol != symbol.strip() or any(character.isspace() for character in symbol):
         return "contains white space"
+    if not symbol.isprintable():
+        return "contains a character that cannot be printed"
     try:
         size = len((prefix + symbol).encode("utf-8"))
     except UnicodeEncodeError:
@@ -99,6 +101,11 @@ def _check_address(where: str, url: str, schemes: tuple[str, str], wanted: str, 
     if " " in url or not url.isprintable():
         # Looked for first: the standard library takes some of them out, and the rest would fail only when connecting.
         raise ConfigError(f"{where}: there are blanks or control characters in it; take them out")
+    if not url.isascii():
+        raise ConfigError(
+            f"{where}: an address is written in ASCII: other characters as %XX, a host's name as xn--…; a browser's "
+            "address bar gives it like that when it is copied"
+        )
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -148,13 +155,15 @@ def read_token(where: str, token_env: str | None, token_file: str | None) -> Sec
         try:
             value = Path(token_file).read_text("utf-8").strip()
         except OSError as error:
+            # Its name is not shown, here and below: a token is sometimes written here by mistake.
             raise ConfigError(
-                f"{where}.token_file: cannot read {token_file!r}: {error.strerror or 'input/output error'}"
+                f"{where}.token_file: cannot read the file named there: {error.strerror or 'input/output error'}; "
+                "write the name of a file, seen from the configuration's directory, never the token itself"
             ) from None
         except UnicodeDecodeError:
-            raise ConfigError(f"{where}.token_file: {token_file!r} is not a text file") from None
+            raise ConfigError(f"{where}.token_file: the file named there is not a text file") from None
         if not value:
-            raise ConfigError(f"{where}.token_file: {token_file!r} is empty")
+            raise ConfigError(f"{where}.token_file: the file named there is empty")
         return printable(value, f"{where}.token_file")
     return None
 

@@ -22,6 +22,9 @@ PLACES: Final = ("symbols", "symbol", "token", "id", "only_traded")
 
 _PLACE: Final = re.compile(r"\{([A-Za-z_]+)\}")
 
+# What is no JSON may have one, too: "login token=...".
+_ASSIGNED: Final = re.compile(r"([A-Za-z][\w-]*)\s*[=:]\s*([^\s,;&]+)")
+
 # A message may well have a key "key" or "auth" with a word behind it.
 _SHORTEST_TOKEN: Final = 8
 
@@ -136,6 +139,9 @@ def _refuse_credentials(tree: object, key: str) -> None:
     elif isinstance(tree, list):
         for value in tree:
             _refuse_credentials(value, key)
+    elif isinstance(tree, str):
+        for name, value in _ASSIGNED.findall(tree):
+            _refuse_credentials({name: value}, key)
 
 
 def looks_like_a_token(value: str) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+import html
 import json
 import re
 from typing import Final
@@ -14,7 +17,6 @@ from openbell.vendors.base import Vendor
 TEXT_MAX: Final = 200
 EXCERPT_MAX: Final = 120
 _READ_MAX: Final = 65_536
-_ENCODED: Final = re.compile("%[0-9A-F]{2}")
 # A "secret" of a letter or two would blot out half of every line, and is none.
 _SHORTEST: Final = 4
 
@@ -34,10 +36,10 @@ class Redactor:
         if (secret := vendor.secret()) is not None:
             values.append(secret.reveal())
         values += _proxy_credentials(vendor)
-        spelled = {spelling for value in values for spelling in _spellings(value) if len(value) >= _SHORTEST}
+        secrets = {value for value in values if len(value) >= _SHORTEST}
         # The longest first: one may contain another.
-        patterns = map(_pattern, sorted(spelled, key=len, reverse=True))
-        self._secrets = re.compile("|".join(patterns)) if spelled else None
+        patterns = map(_pattern, sorted(secrets, key=len, reverse=True))
+        self._secrets = re.compile("|".join(patterns)) if secrets else None
 
     def clean(self, text: str) -> str:
         """Return `text` without secrets."""
@@ -57,19 +59,25 @@ class Redactor:
         return f"{shown}..." if len(text) > TEXT_MAX else shown
 
 
-def _spellings(value: str) -> set[str]:
-    """Return a secret as it is, and as addresses and JSON write it."""
-    escaped = json.dumps(value)[1:-1]
-    return {value, quote(value, safe=""), quote(value), escaped, escaped.replace("/", "\\/")}
+def _pattern(value: str) -> str:
+    """Return a pattern of a secret, each of its characters as it is or as addresses, JSON, HTML and Python write it."""
+    return "".join(map(_spellings, value))
 
 
-def _pattern(spelling: str) -> str:
-    """Return a pattern of a spelling; the digits of an encoded character are written large and small."""
-    return _ENCODED.sub(lambda code: f"%(?i:{code[0][1:]})", re.escape(spelling))
+@functools.cache
+def _spellings(character: str) -> str:
+    if character.isascii() and character.isalnum():
+        return character
+    number = ord(character)
+    encoded = {json.dumps(character)[1:-1], f"\\{character}", f"\\u{number:04x}", f"\\x{number:02x}"}
+    encoded |= {quote(character, safe=""), f"%{number:02x}", html.escape(character), f"&#{number};", f"&#x{number:x};"}
+    # The longest first, and hexadecimal digits large or small.
+    every = sorted(encoded | {character}, key=len, reverse=True)
+    return f"(?i:{'|'.join(map(re.escape, every))})"
 
 
 def _proxy_credentials(vendor: Vendor) -> list[str]:
-    """Return user and password of the vendor's proxy, as they are and as they stand in its address."""
+    """Return user and password of the vendor's proxy: as they are, in its address, and in the header for it."""
     try:
         proxy = vendor.source.network.proxy_url()
     except ConfigError:
@@ -79,4 +87,6 @@ def _proxy_credentials(vendor: Vendor) -> list[str]:
         return []
     parts = urlsplit(proxy.reveal())
     named = [text for text in (parts.username, parts.password) if text]
-    return named + [unquote(text) for text in named]
+    basic = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    header = [base64.b64encode(basic.encode()).decode()] if named else []
+    return named + [unquote(text) for text in named] + header
