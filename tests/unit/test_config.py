@@ -281,6 +281,19 @@ CASES = {
         MINIMAL + 'overflow = "conflated"\n',
         "source.overflow: 'conflated' is none of 'block', 'conflate', 'drop'; did you mean 'conflate'?",
     ),
+    "a misspelt board": (
+        MINIMAL + '[source.universe]\nboards = ["sh-main", "stars"]\n',
+        "source.universe.boards[1]: 'stars' is none of 'sh-main', 'star', 'sz-main', 'chinext', 'bj'; did you mean "
+        "'star'?",
+    ),
+    "a place in an address": (
+        MINIMAL + 'url = "wss://relay.example/{token}"\n',
+        "source.url: nothing is filled in at addresses of alltick; take the braces out",
+    ),
+    "an address in another script": (
+        MINIMAL + 'url = "wss://relay.example/é"\n',
+        "source.url: an address is written in ASCII",
+    ),
     "a prefix with a NUL": (MINIMAL + 'prefix = "a\\u0000"\n', "source.prefix: 'a\\x00' contains a NUL"),
     "a prefix with white space": (MINIMAL + 'prefix = "cn "\n', "source.prefix: 'cn ' contains white space"),
     "books that no ring holds": (
@@ -475,6 +488,14 @@ def test_a_token_written_as_the_variables_name_is_not_repeated(monkeypatch: pyte
     monkeypatch.delenv(token, raising=False)
     with pytest.raises(ConfigError) as caught:
         Source(vendor="alltick", symbols=("A",), token_env=token).token()
+    assert token not in str(caught.value)
+
+
+def test_a_token_written_as_the_files_name_is_not_repeated(tmp_path: Path) -> None:
+    token = "deadbeefc0ffee"
+    file = write(tmp_path, MINIMAL.replace('token_env = "ALLTICK_TOKEN"', f'token_file = "{token}"'))
+    with pytest.raises(ConfigError, match=r"source\.token_file: cannot read the file named there: No such") as caught:
+        config.load(file).source.token()
     assert token not in str(caught.value)
 
 

@@ -94,7 +94,7 @@ def test_everything_by_hand_needs_no_profile(tmp_path: Path) -> None:
         (SUBSCRIBE + PUSH + 'turnover = "v"\n', "source.generic.volume_is: this key is required, for there is a turno"),
         (
             SUBSCRIBE + 'volume_is = "sum"\n' + PUSH + 'volume = "v"\n',
-            "source.generic.volume_is: 'sum' is none of",
+            "source.generic.volume_is: 'sum' is none of 'trade', 'cumulative'",
         ),
         (
             SUBSCRIBE + 'volume_is = "trade"\n' + PUSH + 'volume = "v"\nreference = "o"\n',
@@ -103,8 +103,8 @@ def test_everything_by_hand_needs_no_profile(tmp_path: Path) -> None:
         (SUBSCRIBE + PUSH + "time = 'a\"b'\n", "source.generic.push.time: 'a\"b' has a quote, a backslash or a co"),
         (SUBSCRIBE + PUSH + 'when = { "a\\\\b" = 1 }\n', "source.generic.push: 'a\\\\b' has a quote, a backslash"),
         (SUBSCRIBE + PUSH + 'time = "s"\n', "source.generic.push.time: 's' is the symbol already"),
-        (SUBSCRIBE + PUSH + 'time = "t"\ntime_unit = "h"\n', "source.generic.push.time_unit: 'h' is none of"),
-        (SUBSCRIBE + PUSH + 'side_is = "text"\n', "source.generic.push.side_is: 'text' is none of"),
+        (SUBSCRIBE + PUSH + 'time = "t"\ntime_unit = "h"\n', "source.generic.push.time_unit: 'h' is none of 'auto', "),
+        (SUBSCRIBE + PUSH + 'side_is = "text"\n', "source.generic.push.side_is: 'text' is none of 'code'"),
         (SUBSCRIBE + PUSH + 'events = "a.b[]"\n', "source.generic.push.events: 'a.b[]' is no place in a message"),
         (SUBSCRIBE + PUSH + 'events = "a[0]"\n', "source.generic.push.events: 'a[0]' is no place in a message"),
         (SUBSCRIBE + PUSH + "when = { t = [1, 2] }\n", "source.generic.push.when"),
@@ -176,7 +176,20 @@ def test_everything_by_hand_needs_no_profile(tmp_path: Path) -> None:
             SUBSCRIBE + 'symbol_format = "[0-9]{5}.HK"\nsymbol_example = "00700.HK"\n' + PUSH,
             "source.symbols: 2 of 2 cannot be asked for: 'A' is no symbol of this vendor, which writes them like ",
         ),
-        (SUBSCRIBE + 'headers = { A = "{token}" }\n' + PUSH, "source.token_env: [source.generic] has a place for a to"),
+        (SUBSCRIBE + 'headers = { A = "{token}" }\n' + PUSH, "source.token_env: there is a place for a token, {token}"),
+        (
+            SUBSCRIBE + 'headers = { Sec-WebSocket-Extensions = "permessage-deflate" }\n' + PUSH,
+            "source.generic.headers.Sec-WebSocket-Extensions: the handshake has this header already",
+        ),
+        (SUBSCRIBE + 'headers = { host = "a" }\n' + PUSH, "source.generic.headers.host: the handshake has this header"),
+        (
+            SUBSCRIBE + f'headers = {{ Cookie = "sid={TOKEN}" }}\n' + PUSH,
+            "source.generic.headers.Cookie: a token does not belong in this file",
+        ),
+        (
+            SUBSCRIBE + f'unsubscribe = "bye key={TOKEN}"\n' + PUSH,
+            "source.generic.unsubscribe: 'key' holds something else than {token}",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_key(tmp_path: Path, table: str, said: str) -> None:
@@ -189,13 +202,17 @@ def test_a_mistake_is_told_with_its_key(tmp_path: Path, table: str, said: str) -
         ('token_env = "T"', "source.token_env: there is a token, and [source.generic] has no place for it"),
         ('streams = ["book"]', "source.streams: what comes is said in [source.generic]"),
         ('market = "spot"', "source.market: a vendor described here has no markets"),
+        ('url = "ws://127.0.0.1:1/{token}"', "source.token_env: there is a place for a token, {token}, and nothing to"),
+        ('url = "ws://127.0.0.1:1/{symbols}"', "source.url: {token} may stand in its path, and no other place"),
+        ('url = "ws://127.0.0.1:1/x?a={id}"', "source.url: {token} may stand in its path, and no other place"),
         ("max_streams = 1", "source.symbols: 2 symbols on a connection, and generic takes 1 there"),
         ("open = true", "source.generic.wildcard: an open source asks for everything"),
     ],
 )
 def test_the_source_around_it_must_fit(tmp_path: Path, line: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T", TOKEN)
-    text = FEED.replace("[source]\n", f"[source]\n{line}\n") + SUBSCRIBE + PUSH
+    text = FEED.replace('url = "ws://127.0.0.1:1/feed"\n', "") if line.startswith("url") else FEED
+    text = text.replace("[source]\n", f"[source]\n{line}\n") + SUBSCRIBE + PUSH
     assert refusal(tmp_path, text).startswith(said)
 
 

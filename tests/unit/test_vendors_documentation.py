@@ -21,7 +21,7 @@ from openbell.reasons import Reason
 from openbell.receiver.fallback import Fallback
 from openbell.receiver.preview import Preview
 from openbell.receiver.ratelimit import RateLimitedLog
-from openbell.vendors import HeartbeatAck, Refusal, Request, Vendor
+from openbell.vendors import HeartbeatAck, Refusal, Request, Semantics, Vendor
 from openbell.vendors.plan import Op
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +64,16 @@ def test_the_documented_vendor_passes_its_documented_tests(folder: Path) -> None
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
+
+
+def test_what_a_vendor_may_say_is_there_to_be_said() -> None:
+    _, _, part = PAGE.partition("## What else a vendor may say\n")
+    vendor, semantics = part.partition("\n## ")[0].split("**Semantics.**")
+    for text, kind in ((vendor, Vendor), (semantics, Semantics)):
+        rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+        named = [name for row in rows for name in re.findall(r"`(\w+)", row)]
+        assert len(named) > 5
+        assert [name for name in named if not hasattr(kind, name)] == []
 
 
 def test_the_documented_vendor_is_loaded_by_its_path(finnhub: Vendor) -> None:

@@ -85,6 +85,15 @@ def test_codes_in_the_address_are_encoded_one_by_one() -> None:
     assert everything.url().reveal() == "ws://127.0.0.1:1/feed?codes=*&t=false"
 
 
+def test_the_token_may_stand_in_the_path_of_the_address_and_is_never_shown_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("T", f"{TOKEN}/+")
+    vendor = made(generic("symbol-text"), url="wss://h.example/ws/{token}/v1?a=b", token_env="T")
+    assert vendor.url().reveal() == f"wss://h.example/ws/{TOKEN}%2F%2B/v1?a=b"
+    assert vendor.display_url() == "wss://h.example/…"
+
+
 def test_one_symbol_a_message_makes_as_many_messages() -> None:
     vendor = made(described(subscribe={"sub": "{symbol}", "n": "{id}"}, ack={"when": {"ok": True}, "id": "n"}))
     first, second = vendor.subscribe(("A", "B"))
@@ -120,6 +129,10 @@ ANSWERED = {
         (b'{"code":0,"rid":"5","data":{"kind":"sub"}}', Ack(5)),
         (b'{"code":"200","rid":5,"data":{"kind":"sub","on":["A"]}}', Ack(5, ("A",))),
         (b'{"code":0,"data":{"kind":"sub","off":"A,B"}}', Refusal(None, LEFT_OUT, None, ("A", "B"))),
+        # Who grants nothing grants nothing, and what is listed in another way than is described was not granted.
+        (b'{"code":0,"rid":5,"data":{"kind":"sub","on":[],"off":[]}}', Ack(5, ())),
+        (b'{"code":0,"rid":5,"data":{"kind":"sub","off":[{"code":"A"}]}}', Refusal(None, LEFT_OUT, 5)),
+        (b'{"code":"-7","msg":"no"}', Refusal(-7, "no")),
         (b'{"code":0,"data":{"kind":"other"}}', None),
         (b'{"code":600,"msg":"no","rid":6,"data":{"off":["A"]}}', Refusal(600, "no", 6, ("A",))),
         (b'{"code":"E1","msg":{"a":1}}', Refusal(None, "{'a': 1}")),

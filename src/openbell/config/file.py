@@ -235,12 +235,21 @@ def _explain(message: str, name: str, kind: Any) -> str:
         got = _WORDS.get(expected["got"] or "", expected["got"] or "something else")
         return f"{where}: must be {wanted}, not {got}"
     if choice := re.match(r"Invalid enum value '(.*)'$", message):
-        field = where.rpartition(".")[2]
-        choices = next((_choices(info.type) for info in msgspec.structs.fields(kind) if info.name == field), [])
+        choices = _choices(_annotation(kind, re.sub(r"\[[^]]*\]", "", where.removeprefix(name)).strip(".").split(".")))
         near = difflib.get_close_matches(choice[1].lower(), choices, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{where}: {choice[1]!r} is none of {', '.join(map(repr, choices))}{hint}"
     return f"{where}: {message}"
+
+
+def _annotation(kind: Any, path: list[str]) -> Any:
+    """Return the type of what a path of keys leads to, through the tables within a table."""
+    for key in path:
+        within = _table_kind(kind)
+        if within is None:
+            return kind
+        kind = next((info.type for info in msgspec.structs.fields(within) if info.name == key), None)
+    return kind
 
 
 def _choices(kind: Any) -> list[str]:

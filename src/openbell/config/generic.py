@@ -24,6 +24,13 @@ VolumeIs = Literal["trade", "cumulative"]
 
 _WHERE: Final = "source.generic"
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OF_THE_HANDSHAKE: Final = frozenset(
+    {
+        *("host", "upgrade", "connection", "content-length", "transfer-encoding"),
+        # With compression, among other extensions, no message could be read.
+        *("sec-websocket-key", "sec-websocket-version", "sec-websocket-accept", "sec-websocket-extensions"),
+    }
+)
 
 
 class Generic(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -182,6 +189,8 @@ class Generic(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             if not _HEADER_NAME.fullmatch(name):
                 raise ConfigError(f"{key}: {name!r} is not the name of a header")
             key = f"{key}.{name}"
+            if name.lower() in _OF_THE_HANDSHAKE:
+                raise ConfigError(f"{key}: the handshake has this header already, and means something by it")
             if not text.isascii() or not text.isprintable():
                 raise ConfigError(f"{key}: a header is one line of printable ASCII characters")
             if text_places(text, key) - {"token"}:

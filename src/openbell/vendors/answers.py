@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from openbell.config.shapes import ErrorShape, Push, Value
 from openbell.vendors.base import Ack, Control, HeartbeatAck, Refusal
 
 _ABSENT: Final = object()
+_WHOLE: Final = re.compile("-?[0-9]{1,18}")
 _decode = msgspec.json.Decoder().decode
 
 
@@ -44,13 +46,16 @@ class Answers:
             code = _at(message, error.code)
             said = _at(message, error.message)
             return Refusal(
-                code if isinstance(code, int) and not isinstance(code, bool) else None,
+                _number(code),
                 said if isinstance(said, str) else "" if said is _ABSENT else str(said),
                 _number(_at(message, error.id)),
                 self._symbols(message, error.symbols),
             )
         if (ack := self._ack) is not None and _holds(message, ack.when):
-            if refused := self._symbols(message, ack.refused):
+            there = _at(message, ack.refused)
+            if there is not _ABSENT and there:
+                # Whatever it lists them as: what is not understood is nothing that was granted.
+                refused = self._symbols(message, ack.refused)
                 return Refusal(None, "left out of what it granted", _number(_at(message, ack.id)), refused)
             return Ack(_number(_at(message, ack.id)), self._symbols(message, ack.symbols))
         return None
@@ -67,11 +72,11 @@ class Answers:
         return False
 
     def _symbols(self, message: dict[str, Any], path: str) -> tuple[str, ...] | None:
-        """Return the symbols that a field lists: an array of them, or a text."""
+        """Return the symbols that a field lists, in an array or a text; None: it is not there, or lists none."""
         value = _at(message, path)
         if isinstance(value, str):
             value = value.split(self._separator) if value else []
-        if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
             return tuple(value)
         return None
 
@@ -112,6 +117,6 @@ def _at(message: dict[str, Any], path: str) -> Any:
 
 
 def _number(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

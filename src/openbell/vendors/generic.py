@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from openbell.config import Source
-from openbell.config.template import Template, fill
+from openbell.config.template import Template, fill, text_places
 from openbell.errors import ConfigError
 from openbell.secret import Secret
 from openbell.vendors.answers import Answers
@@ -49,6 +49,7 @@ class GenericVendor(Vendor):
             raise ConfigError("source.market: a vendor described here has no markets; leave the key out")
         self._described = described
         self._url = source.url
+        self._in_url = _url_places(source.url)
         self._token = source.token()
         self._check_token()
         self._subscribe, self._unsubscribe = described.template("subscribe"), described.template("unsubscribe")
@@ -68,10 +69,11 @@ class GenericVendor(Vendor):
         return self._plan
 
     def url(self) -> Secret:
-        """Return the configured address, with what ``query`` adds to it."""
+        """Return the configured address, with the token in its path, and with what ``query`` adds to it."""
         added = [f"{quote(name, safe='')}={self._in_query(text)}" for name, text in self._described.query.items()]
         parts = urlsplit(self._url)
-        return Secret(urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, *added))))))
+        path = fill(parts.path, {"token": self._token}, _quoted) if self._in_url else parts.path
+        return Secret(urlunsplit(parts._replace(path=path, query="&".join(filter(None, (parts.query, *added))))))
 
     def secret(self) -> Secret | None:
         """Return the token, if there is one."""
@@ -143,15 +145,16 @@ class GenericVendor(Vendor):
         return fits if source.max_streams is None else min(fits, source.max_streams)
 
     def _check_token(self) -> None:
-        if self._described.needs_token and self._token is None:
+        placed = bool(self._in_url) or self._described.needs_token
+        if placed and self._token is None:
             raise ConfigError(
-                "source.token_env: [source.generic] has a place for a token; put it into an environment variable and "
-                'write token_env = "MY_TOKEN"'
+                "source.token_env: there is a place for a token, {token}, and nothing to put there; put it into an "
+                'environment variable and write token_env = "MY_TOKEN"'
             )
-        if self._token is not None and not self._described.needs_token:
+        if self._token is not None and not placed:
             raise ConfigError(
                 "source.token_env: there is a token, and [source.generic] has no place for it; write {token} into "
-                'query, headers or a message, such as headers = { Authorization = "Bearer {token}" }'
+                'query, headers, a message or the path of url, such as headers = { Authorization = "Bearer {token}" }'
             )
 
     def _check_symbols(self) -> None:
@@ -218,6 +221,18 @@ class GenericVendor(Vendor):
     def _next(self) -> int:
         self._number += 1
         return self._number
+
+
+def _url_places(url: str) -> frozenset[str]:
+    """Return the places of the address, which may have one for the token, in its path."""
+    parts = urlsplit(url)
+    found = text_places(parts.path, "source.url")
+    if found - {"token"} or text_places(url, "source.url") != found:
+        raise ConfigError(
+            "source.url: {token} may stand in its path, and no other place anywhere in it; a query belongs into "
+            '[source.generic], such as query = { key = "{token}", codes = "{symbols}" }'
+        )
+    return found
 
 
 def _quoted(text: str) -> str:
