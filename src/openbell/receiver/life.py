@@ -406,11 +406,12 @@ class Life:
         match step:
             case Step.ASK:
                 log.warning("%s: stale: no data for %.1f s, which it never had; asking by a ping", where, silence_s)
+                # When data comes again, nobody knows what was not sent meanwhile.
+                self._mute_ns = self.data_until_ns
                 if self._pings.ask():
                     self._ping()
             case Step.RESUBSCRIBE:
                 log.warning("%s: it is there, but mute for %.1f s: subscribing once more", where, silence_s)
-                self._mute_ns = self.data_until_ns
                 self._common.subscriber.resubscribe(tuple(self._common.subscriber.wanted))
             case Step.GIVE_UP:
                 if not self._common.hours.known:
