@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -111,7 +112,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @classmethod
     def from_json(cls, text: bytes) -> Config:
         """Return the configuration that :meth:`to_json` wrote."""
-        return msgspec.json.decode(text, type=cls)
+        return _decode(text)
+
+
+# Made once, at import: msgspec looks into types when it first meets them, and two threads must not do that at once.
+_decode: Final = msgspec.json.Decoder(Config).decode
 
 
 def load(path: str | os.PathLike[str]) -> Config:

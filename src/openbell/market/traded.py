@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
@@ -24,6 +24,10 @@ class _Config(Struct):
     sources: list[_Source] = []
 
 
+# Made once, at import: msgspec looks into types when it first meets them, and two threads must not do that at once.
+_decode: Final = msgspec.json.Decoder(_Config).decode
+
+
 class Asked:
     """What a feed's configuration says of its symbols.
 
@@ -34,7 +38,7 @@ class Asked:
     """
 
     def __init__(self, config: bytes) -> None:
-        sources = msgspec.json.decode(config, type=_Config).sources
+        sources = _decode(config).sources
         # Of two prefixes that fit, such as "" and "usdm:", the longer one says whose symbol it is.
         self._sources = sorted({(each.prefix, each.only_traded) for each in sources}, key=lambda each: -len(each[0]))
         self._symbols: Sequence[str] = ()

@@ -276,12 +276,14 @@ def serve(options: SimulatorOptions, report: Report = print_report) -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        if options.commands:
-            loop.create_task(_obey(simulator, report))  # noqa: RUF006 - it lives as long as the loop
+        # Held: the loop itself forgets a task that waits for lines.
+        obeying = loop.create_task(_obey(simulator, report)) if options.commands else None
         loop.add_signal_handler(signal.SIGTERM, simulator.signalled)
         loop.add_signal_handler(signal.SIGINT, simulator.signalled)
         loop.add_signal_handler(signal.SIGUSR1, simulator.end_market)
         await simulator.run()
+        if obeying is not None:
+            obeying.cancel()
 
     uvloop.run(main())
 
