@@ -38,9 +38,21 @@ def subscription(shape: str) -> str:
 def control(shape: str, action: str) -> bytes:
     """Return the framed message that says `action`: one that the dialect has, and no tick."""
     if shape == "single":
-        answer = {"ret": 200, "msg": "ok", "cmd_id": _COMMANDS[action], "seq_id": 1, "trace": "peers", "data": {}}
-        return framed(json.dumps(answer).encode())
+        return _answer(_COMMANDS[action], 1)
     return framed(json.dumps({"action": action, "symbols": len(SYMBOLS)}).encode())
+
+
+def answered(shape: str, request: str) -> bytes:
+    """Return the framed answer to a request, a subscription or a heartbeat: with its number, where it has one."""
+    if shape != "single":
+        return control(shape, SUBSCRIBED)
+    asked = json.loads(request)
+    return _answer(asked["cmd_id"] + 1, asked["seq_id"])
+
+
+def _answer(command: int, number: int) -> bytes:
+    answer = {"ret": 200, "msg": "ok", "cmd_id": command, "seq_id": number, "trace": "peers", "data": {}}
+    return framed(json.dumps(answer).encode())
 
 
 def action_of(message: dict[str, Any]) -> str:

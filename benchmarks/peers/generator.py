@@ -13,7 +13,7 @@ import sys
 import uvloop
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
-from benchmarks.peers.frames import END, REPORT, SUBSCRIBED, Pool, control
+from benchmarks.peers.frames import END, REPORT, Pool, answered, control
 
 
 class Client(WSListener):
@@ -36,8 +36,8 @@ class Client(WSListener):
         if frame.msg_type == WSMsgType.CLOSE:
             transport.disconnect()
         elif frame.msg_type == WSMsgType.TEXT:
-            # A subscription, or a heartbeat: an answer either way, before the first slice or between two.
-            self.write(control(self.shape, SUBSCRIBED))
+            # Before the first slice, or between two.
+            self.write(answered(self.shape, frame.get_payload_as_utf8_text()))
 
     def pause_writing(self) -> None:
         self.free.clear()
