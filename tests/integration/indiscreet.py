@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 ALLTICK = "/quote-stock-b-ws-api"
+PATH = "/path"
+"""Where the token follows in the path of the address."""
 
 
 class Indiscreet:
@@ -51,20 +53,26 @@ class Indiscreet:
             await self._stop.wait()
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        path = urlsplit(request.path).path
+        path = self._place(request)
         token = self._presented(request)
         if path in ("/message", ALLTICK) or token == self._tokens.get(path):
             return None
         self.refused += 1
         return connection.respond(HTTPStatus.UNAUTHORIZED, f"echo-body {token} {token}")
 
+    def _place(self, request: Request) -> str:
+        path = urlsplit(request.path).path
+        return PATH if path.startswith(f"{PATH}/") else path
+
     def _presented(self, request: Request) -> str:
-        query = parse_qs(urlsplit(request.path).query)
+        path, query = urlsplit(request.path).path, parse_qs(urlsplit(request.path).query)
+        if path.startswith(f"{PATH}/"):
+            return unquote(path.removeprefix(f"{PATH}/"))
         return request.headers.get("X-Access", query.get("token", [""])[0]).removeprefix("Key ")
 
     async def _talk(self, connection: ServerConnection) -> None:
         assert connection.request is not None
-        path = urlsplit(connection.request.path).path
+        path = self._place(connection.request)
         request = json.loads(await connection.recv())
         token = request.get("access", "") if path == "/message" else self._presented(connection.request)
         if token != self._tokens[path]:

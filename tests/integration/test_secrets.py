@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from command_line import run, started
-from indiscreet import ALLTICK, Indiscreet, indiscreet
+from indiscreet import ALLTICK, PATH, Indiscreet, indiscreet
 
 import openbell
 from openbell.errors import FeedError
@@ -23,6 +23,7 @@ PLACES = {
     ALLTICK: 'vendor = "alltick"\nsymbols = ["700.HK"]',
     "/header": 'generic = { profile = "symbol-array", volume_is = "trade", headers = { X-Access = "Key {token}" } }',
     "/query": 'generic = { profile = "symbol-array", volume_is = "trade", query = { token = "{token}" } }',
+    PATH: 'generic = { profile = "symbol-array", volume_is = "trade" }',
     "/message": (
         'generic = { profile = "symbol-array", volume_is = "trade", '
         'subscribe = { access = "{token}", symbols = "{symbols}" } }'
@@ -55,7 +56,8 @@ class Estate:
         for number, (place, token) in enumerate(tokens.items()):
             path = place.partition(" ")[0]
             table = PLACES[path] if path == ALLTICK else f'vendor = "generic"\nsymbols = ["A"]\n{PLACES[path]}'
-            text += f'\n[[source]]\n{table}\nurl = "ws://127.0.0.1:{server.port}{path}"\nprefix = "s{number}:"\n'
+            address = f"ws://127.0.0.1:{server.port}{path}" + ("/{token}" if path == PATH else "")
+            text += f'\n[[source]]\n{table}\nurl = "{address}"\nprefix = "s{number}:"\n'
             text += "min_reconnect_s = 0.05\n"
             if number % 2:
                 (directory / f"token-{number}").write_text(token + "\n")

@@ -179,6 +179,13 @@ def test_a_hostile_list_can_neither_move_the_cursor_nor_flood_the_terminal(
     assert "cannot be printed" in said or "white space" in said
 
 
+def test_the_name_of_a_feed_is_no_file_and_says_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["symbols", "cn"]) == 2
+    assert capsys.readouterr().err == (
+        "openbell: cn: there is no such file; of a running feed: openbell symbols cn --live\n"
+    )
+
+
 def test_two_spellings_of_one_symbol_are_counted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(tmp_path, 'vendor = "binance"\nsymbols = ["btcusdt", "BTCUSDT", "ethusdt"]\n')
     found = shown(file, capsys)

@@ -119,6 +119,11 @@ def test_a_list_in_another_encoding_is_read_as_it_is_said() -> None:
         codes(body, "x.csv", field="代码")
 
 
+def test_entries_without_a_code_are_counted_and_need_no_name() -> None:
+    selection = narrow([Entry(""), Entry("A"), Entry("")], Universe())
+    assert (selection.symbols, selection.reasons) == (("A",), "2 without a code")
+
+
 def test_a_byte_order_mark_is_no_part_of_json() -> None:
     assert codes(b"\xef\xbb\xbf" + b'["600519"]') == ["600519"]
 

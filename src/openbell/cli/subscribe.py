@@ -63,9 +63,11 @@ def unsubscribe(feed: str, symbols: tuple[str, ...], source: int | None, timeout
 
 
 def _tell(changes: "list[Change]", feed: str, output: Output) -> int:
-    width = max(len(change.symbol) for change in changes)
+    from openbell.printable import word
+
+    width = max(len(word(change.symbol)) for change in changes)
     for change in changes:
-        output.say(f"{change.symbol:<{width}}  {change.fate.value}{f': {change.why}' if change.why else ''}")
+        output.say(f"{word(change.symbol):<{width}}  {change.fate.value}{f': {change.why}' if change.why else ''}")
     good = all(change.fate.good for change in changes)
     output.result(
         {

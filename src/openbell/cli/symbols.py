@@ -37,7 +37,12 @@ def symbols(target: str, live: bool, every: bool, as_json: bool) -> int:
         from openbell.cli.live import live_symbols
 
         return live_symbols(target, every, Output(as_json))
-    return _planned(Path(target), every, Output(as_json))
+    file = Path(target)
+    if not file.exists() and not file.suffix and len(file.parts) == 1:
+        from openbell.errors import ConfigError
+
+        raise ConfigError(f"{target}: there is no such file; of a running feed: openbell symbols {target} --live")
+    return _planned(file, every, Output(as_json))
 
 
 def _planned(file: Path, every: bool, output: Output) -> int:
@@ -143,7 +148,7 @@ def _print_left_out(number: int | None, selection: "Selection", output: Output) 
         left_out = sum(each.count for each in selection.left_out.values())
         output.say(f"left out{where}: {left_out:,} of {selection.entries:,}")
     for reason, each in selection.left_out.items():
-        output.say(f"  {each.count:>7,} {reason}: {each}")
+        output.say(f"  {each.count:>7,} {reason}{f': {each}' if each.examples else ''}")
 
 
 def _count(number: int, noun: str) -> str:

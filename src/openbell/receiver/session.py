@@ -243,9 +243,9 @@ class Session:
             about = f"{_listed(verdict.symbols)}: {about}"
         self._limited(
             logging.ERROR,
-            "%s: the vendor reports error %s: %s%s (%s)",
+            "%s: the vendor reports %s: %s%s (%s)",
             subscriber.where,
-            refusal.code,
+            "an error" if refusal.code is None else f"error {refusal.code}",
             said,
             f": {meaning}" if meaning else "",
             about,

@@ -30,15 +30,17 @@ class LeftOut:
     separator: str = ", "
 
     def add(self, symbol: str) -> None:
-        """Count one, given as the list has it."""
+        """Count one, given as the list has it; empty: there is nothing to name."""
         self.tell(word(symbol))
 
     def tell(self, sentence: str) -> None:
         """Count one that a sentence is about."""
         self.count += 1
-        if len(self.examples) < EXAMPLES:
+        if sentence and len(self.examples) < EXAMPLES:
             self.examples.append(printable(sentence))
 
     def __str__(self) -> str:
+        if not self.examples:
+            return ""
         more = f"{self.separator}and {self.count - len(self.examples):,} more"
         return self.separator.join(self.examples) + (more if self.count > len(self.examples) else "")

@@ -41,7 +41,10 @@ class Selection:
     @property
     def reasons(self) -> str:
         """Why something was left out, in one line; empty if nothing was."""
-        return "; ".join(f"{each.count:,} {reason} ({each})" for reason, each in self.left_out.items())
+        return "; ".join(
+            f"{each.count:,} {reason}" + (f" ({each})" if each.examples else "")
+            for reason, each in self.left_out.items()
+        )
 
 
 def narrow(entries: Iterable[Entry], universe: Universe, prefix: str = "") -> Selection:
