@@ -315,6 +315,7 @@ class Scene:
         self.turns: Turns | None = None
         self.vendor: Callable[[Source], Vendor] = ToyVendor
         self.connection: Connection
+        self.subscriber: Subscriber
 
     async def play(self, act: Callable[[Scene], Awaitable[None]]) -> None:
         """Start server and connection, let `act` happen, and end both; nothing may be left over."""
@@ -326,7 +327,7 @@ class Scene:
         source = Source(**(asked | self.source))
         vendor = self.vendor(source)
         limited = RateLimitedLog(logging.getLogger("openbell.receiver"))
-        subscriber = Subscriber(source, vendor, self.block, limited, turns=self.turns)
+        subscriber = self.subscriber = Subscriber(source, vendor, self.block, limited, turns=self.turns)
         self.connection = Connection(
             source, vendor, lambda hooks: PyListener(hooks, self.receiver, self.made), self.block,
             self.receiver, self.timing, subscriber=subscriber, history=self.history, **self.spacing,
@@ -834,6 +835,23 @@ def test_data_that_stops_for_good_costs_the_connection_once_where_nobody_knows_t
     first = next(iter(scene.history.lives()))
     assert (first.why, first.told) == (EndReason.SILENT, True)
     assert scene.block.added["gaps"] == 1
+
+
+def test_data_that_nobody_wants_any_more_is_not_missed(run: Run) -> None:
+    scene = Scene(IMPATIENT)
+    flows: list[asyncio.Task[None]] = []
+    scene.server.on_connect = lambda visitor: flows.append(flow(visitor))
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.made and scene.made[0].published > 40, "data")
+        # A is the one that ticks; B is quiet.
+        scene.subscriber.unsubscribe(["A"])
+        flows[0].cancel()
+        await asyncio.sleep(1.0)
+
+    run(scene.play(act))
+    assert state_names(scene.block) == ["CONNECTING", "SUBSCRIBING", "LIVE", "DOWN"]
+    assert "gaps" not in scene.block.added
 
 
 def test_no_data_is_missed_while_the_market_is_closed(run: Run) -> None:

@@ -112,6 +112,11 @@ class Books:
         return {key for key, each in self.states.items() if each is state}
 
 
+def test_nothing_is_left_to_be_granted_where_nothing_is_wanted() -> None:
+    assert Books().ledger.granted and Books(adds=False).ledger.granted
+    assert not Books(opened=True).ledger.granted
+
+
 # ---- a vendor whose requests add ----
 
 

@@ -234,7 +234,7 @@ class Ledger:
         """Whether everything is settled, and the vendor granted something of it, or answers nothing."""
         if not self.settled:
             return False
-        if not self._manner.acknowledges:
+        if not self._manner.acknowledges or not (self._entries or self._vendor.source.open):
             return True
         return self._market is SubscriptionState.CONFIRMED or self._counts[SubscriptionState.CONFIRMED] > 0
 

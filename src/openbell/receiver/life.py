@@ -80,6 +80,8 @@ class Common:
         How often data comes; kept from one life to the next.
     hours : Hours
         When no data is to be expected.
+    withdrawn : int
+        `Subscriber.withdrawn` when `rate` began.
     answers, knows_no_pings : bool
         Whether the other side ever answered a ping; and whether it was dropped for answering none, and never did.
     """
@@ -99,6 +101,7 @@ class Common:
     where: str
     rate: Rate
     hours: Hours
+    withdrawn: int = 0
     answers: bool = False
     knows_no_pings: bool = False
 
@@ -394,11 +397,20 @@ class Life:
         if dead:
             self._give_up_on_pings()
             return
+        self._forget_rate_of_more()
         if self.was_live and not self._parked:
             market_s = elapsed_s if self._common.hours.open else 0.0
             await self._act(self._silence.look(market_s, data, answered=self._pings.heard))
         self._promote()
         self._on_change(self)
+
+    def _forget_rate_of_more(self) -> None:
+        """Begin the rate anew where symbols were unsubscribed: the others may be quiet, and none of them at fault."""
+        withdrawn = self._common.subscriber.withdrawn
+        if withdrawn != self._common.withdrawn:
+            self._common.withdrawn = withdrawn
+            self._common.rate.forget()
+            self._silence = Silence(self._common.rate)
 
     async def _act(self, step: Step) -> None:
         silence_s = self._common.rate.silence_s

@@ -96,6 +96,8 @@ class Subscriber:
         How its vendor takes subscriptions.
     wanted : dict of str to str
         How every symbol is spelled that is wanted, by its key: as it arrives, without the source's prefix.
+    withdrawn : int
+        How often a symbol was unsubscribed: what comes after that has another rate.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class Subscriber:
         for symbol in source.symbols:
             self.wanted.setdefault(vendor.symbol_key(symbol), symbol)
         self.unwanted: dict[str, str] = {}
+        self.withdrawn = 0
         if desired is not None:
             self._restore(desired)
         self._requests_a_time = 0
@@ -309,6 +312,7 @@ class Subscriber:
                 replies.append(Reply(symbol, key, Outcome.ALREADY))
                 continue
             self.unwanted[key] = self.wanted.pop(key, symbol)
+            self.withdrawn += 1
             self.refusals.pop(key, None)
             if self._board is not None:
                 self._board.mute(key)
