@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -224,12 +226,39 @@ def test_an_interrupt_while_modules_are_loaded_ends_quietly(moment: str) -> None
     assert done.stdout in ("", "struck\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("verb", [["symbols"], ["run"], ["run", "--check"]])
+def test_a_command_that_waits_for_a_list_can_be_interrupted(
+    tmp_path: Path, verb: list[str], number: signal.Signals
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        file = tmp_path / "feed.toml"
+        file.write_text(
+            '[feed]\nname = "x"\n[source]\nvendor = "binance"\n'
+            f'symbols_url = "http://127.0.0.1:{silent.getsockname()[1]}/"\n',
+            "utf-8",
+        )
+        command = [sys.executable, "-m", "openbell", *verb, str(file)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            asking, _ = silent.accept()
+            with asking:
+                process.send_signal(number)
+                said, complaint = process.communicate(timeout=60)
+                # Who asks does not outlive who wanted to know.
+                asking.settimeout(60)
+                while asking.recv(65_536):
+                    continue
+    assert (process.returncode, said, complaint) == (130, "", "")
+
+
 @pytest.mark.parametrize("arguments", [["--version"], ["no-such-verb"]])
 def test_an_interrupt_after_the_end_does_not_change_the_exit_status(arguments: list[str]) -> None:
     program = (
         "import atexit, os, sys\nfrom openbell.cli import main\n"
         "class Late:\n    def __del__(self, kill=os.kill, pid=os.getpid()):\n        kill(pid, 2)\n"
-        "late = Late()\natexit.register(os.kill, os.getpid(), 2)\nsys.exit(main())"
+        "late = Late()\natexit.register(os.kill, os.getpid(), 2)\natexit.register(os.kill, os.getpid(), 15)\n"
+        "sys.exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=60

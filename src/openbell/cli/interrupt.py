@@ -1,4 +1,4 @@
-"""Ctrl-C before a command has anything to end in order, and after it has ended."""
+"""Ctrl-C, or a SIGTERM, before a command has anything to end in order, and after it has ended."""
 
 import os
 import signal
@@ -8,19 +8,22 @@ from openbell.cli.exits import INTERRUPTED
 
 
 def leave_at_once() -> None:
-    """Let SIGINT end this process quietly, until a command takes the signal over.
+    """Let SIGINT and SIGTERM end this process quietly, until a command takes them over.
 
     A `KeyboardInterrupt` would not do: raised while modules are being imported it may be swallowed, or printed with
-    a traceback, by whatever it happens to hit. Commands that make something take SIGINT over before they do.
+    a traceback, by whatever it happens to hit. Commands that make something take both over before they do.
     """
+    # Otherwise it is ignored, as in a background job of a shell: then that stays so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Otherwise it is ignored, as in a background job of a shell: then that stays so.
         signal.signal(signal.SIGINT, _leave)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _leave)
 
 
 def leave_in_peace() -> None:
-    """Have SIGINT ignored: the command is done, and its exit status is not to be lost while the interpreter ends."""
+    """Have both ignored: the command is done, and its exit status is not to be lost while the interpreter ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
