@@ -281,6 +281,14 @@ CASES = {
         MINIMAL + 'overflow = "conflated"\n',
         "source.overflow: 'conflated' is none of 'block', 'conflate', 'drop'; did you mean 'conflate'?",
     ),
+    "a refresh of nothing": (
+        MINIMAL + "[source.universe]\nrefresh_minutes = 5\n",
+        "source.universe.refresh_minutes: there is no list to be read again",
+    ),
+    "the vendor's token in the wrong table": (
+        MINIMAL + '[source.universe]\ntoken_env = "X"\n',
+        "source.universe.token_env, source.universe.token_file: the token is for symbols_url, and there is none",
+    ),
     "a misspelt board": (
         MINIMAL + '[source.universe]\nboards = ["sh-main", "stars"]\n',
         "source.universe.boards[1]: 'stars' is none of 'sh-main', 'star', 'sz-main', 'chinext', 'bj'; did you mean "

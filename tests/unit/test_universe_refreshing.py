@@ -186,12 +186,10 @@ def test_a_thread_reads_the_lists_until_it_is_stopped(tmp_path: Path) -> None:
     assert told.changes == [(1, ["5.HK"], [])]
 
 
-def test_only_lists_that_are_read_from_somewhere_are_read_again(tmp_path: Path) -> None:
+def test_only_lists_of_which_it_is_wanted_are_read_again(tmp_path: Path) -> None:
+    (tmp_path / "codes.txt").write_text("A", "utf-8")
     file = tmp_path / "feed.toml"
-    file.write_text(
-        '[feed]\nname = "x"\n[source]\nvendor = "binance"\nsymbols = ["A"]\nuniverse = { refresh_minutes = 5 }\n',
-        "utf-8",
-    )
+    file.write_text('[feed]\nname = "x"\n[source]\nvendor = "binance"\nsymbols_file = "codes.txt"\n', "utf-8")
     loaded = config.load(file)
     assert not loaded.source.refreshes
     refresher = Refresher(loaded, Told())

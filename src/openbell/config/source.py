@@ -137,6 +137,16 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             check_url(self.url, self.insecure)
         if self.symbols_url is not None:
             self.universe.check_url(self.symbols_url)
+        elif self.universe.token_env is not None or self.universe.token_file is not None:
+            raise ConfigError(
+                "source.universe.token_env, source.universe.token_file: the token is for symbols_url, and there is "
+                "none; the vendor's own belongs in [source]"
+            )
+        if self.universe.refresh_minutes and not self.refreshes:
+            raise ConfigError(
+                "source.universe.refresh_minutes: there is no list to be read again; write symbols_file or "
+                "symbols_url, or leave the key out"
+            )
 
     @property
     def local(self) -> bool:
