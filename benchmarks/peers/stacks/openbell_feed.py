@@ -9,7 +9,7 @@ import uuid
 import openbell
 from benchmarks.generator import SYMBOLS
 from benchmarks.peers.stacks.common import RECEIVE_BUFFER, arguments, say
-from openbell.config import Config, Feed, Source
+from openbell.config import Config, Feed, Liveness, Source
 from openbell.errors import FeedError
 from openbell.monitor.control import ConnectionState
 from openbell.signals import StopSignals
@@ -22,7 +22,14 @@ def main() -> None:
     """Run the feed until stdin closes, or a stop signal comes."""
     url, shape, _ = arguments()
     name = f"peers-{uuid.uuid4().hex[:12]}"
-    source = Source(vendor=VENDORS[shape], url=url, symbols=tuple(SYMBOLS), receive_buffer_bytes=RECEIVE_BUFFER)
+    source = Source(
+        vendor=VENDORS[shape],
+        url=url,
+        symbols=tuple(SYMBOLS),
+        receive_buffer_bytes=RECEIVE_BUFFER,
+        # While the others have their turns nothing comes, which is no fault.
+        liveness=Liveness(silence_s=0, symbol_silence_s=0),
+    )
     config = Config(feed=Feed(name=name, workers=1), sources=(source,))
     with StopSignals() as signals, Supervisor(config, signals=signals, output=sys.stderr.fileno()) as supervisor:
         supervisor.start()
