@@ -28,7 +28,7 @@ def main() -> None:
         symbols=tuple(SYMBOLS),
         receive_buffer_bytes=RECEIVE_BUFFER,
         # While the others have their turns nothing comes, which is no fault.
-        liveness=Liveness(silence_s=0, symbol_silence_s=0),
+        liveness=Liveness(silence_s=3600, symbol_silence_s=3600),
     )
     config = Config(feed=Feed(name=name, workers=1), sources=(source,))
     with StopSignals() as signals, Supervisor(config, signals=signals, output=sys.stderr.fileno()) as supervisor:
