@@ -25,6 +25,11 @@ _SHARED_MEMORY = Path("/dev/shm")
 _PROC = Path("/proc")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many tests run at a time: one more than there are processors, for most of them wait for processes."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give the test a runtime directory of its own, in real shared memory, and see to it that it ends up empty."""

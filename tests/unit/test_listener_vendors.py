@@ -347,6 +347,10 @@ def test_a_binance_mini_ticker_is_a_ticker(tmp_path: Path) -> None:
         1, TICKER, 0, HAS_A | HAS_B | HAS_C | HAS_D, 1672515782136 * 10**6, 0, 0, 0.0025, 0.0010, 10000.5, 18.25
     )
     assert Wired(tmp_path, TICKERS_ASKED).one(encoded(combined("miniTicker", mini()))) == expected
+    # What has no reference price has a price all the same.
+    new = Wired(tmp_path, TICKERS_ASKED).one(encoded(combined("miniTicker", mini() | {"o": "0.00000000"})))
+    assert new.flags == HAS_A | HAS_C | HAS_D
+    assert (new.a, new.c, new.d) == (0.0025, 10000.5, 18.25)
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "slow path"])

@@ -411,6 +411,9 @@ cdef class Plan:
                         return (PRICE_NOT_FINITE if field.op == OP_PRICE
                                 else SIZE_NOT_FINITE if field.op == OP_SIZE else AMOUNT_NOT_FINITE)
                     if field.op == OP_PRICE:
+                        if number == 0.0 and field.target == 1 and route.kind == KIND_TICKER:
+                            # No reference price, as of a symbol that is new: the price beside it is none the worse.
+                            continue
                         return PRICE_NOT_POSITIVE
                     if number < 0.0:
                         return SIZE_NEGATIVE if field.op == OP_SIZE else AMOUNT_NEGATIVE

@@ -175,13 +175,15 @@ class MessageOracle:
         price, reference, volume, turnover = (
             _EXACT.create_decimal(text) for text in (ticker.price, ticker.reference, ticker.volume, ticker.turnover)
         )
-        if not (price.is_finite() and reference.is_finite() and price > 0 and reference > 0):
+        if not (price.is_finite() and reference.is_finite() and price > 0 and reference >= 0):
             return False
         if not (volume.is_finite() and turnover.is_finite()):
             return False
         row = self._rows.setdefault(ticker.symbol, {})
         _see(row, price)
-        row["prev_close"], row["volume"], row["turnover"] = reference, volume, turnover
+        row["volume"], row["turnover"] = volume, turnover
+        if reference:
+            row["prev_close"] = reference
         row["trade_exchange_ns"], row["trade_sequence"] = nanoseconds(ticker.time), 0
         return True
 

@@ -36,7 +36,7 @@ class Op(IntEnum):
 
     ================= ============================================================================
     SYMBOL            str: the row; refused when empty, over 31 bytes, with NUL, or not asked for
-    PRICE             float: finite and > 0 → ``target``
+    PRICE             float: finite and > 0 → ``target``; of a TICKER, a reference price of 0 is absent
     SIZE              float: finite and >= 0 → ``target``
     AMOUNT            float: finite and >= 0 → ``target`` (turnover)
     SEQUENCE          int: fits 64 bits → ``sequence``
