@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import json
 import logging
+import os
 import random
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -579,6 +581,27 @@ def test_a_connection_that_is_simply_cut_is_reopened(run: Run, caplog: pytest.Lo
 
     run(scene.play(act))
     assert scene.block.added["connects"] + scene.block.added.get("errors", 0) == 2
+
+
+def test_a_reset_right_behind_data_is_noticed_without_a_ping(run: Run) -> None:
+    scene = Scene(msgspec.structs.replace(QUICK, ping_s=0, silence_s=0.4))
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        visitor = scene.server.visitors[0]
+        made = visitor.transport.underlying_transport.get_extra_info("socket")
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for _ in range(3):
+            visitor.say('{"symbol":"A","price":1}')
+        # The loop would end it only after the other side has read.
+        with Path(os.devnull).open("rb") as nothing:
+            os.dup2(nothing.fileno(), made.fileno())
+        await scene.until(lambda: len(scene.server.visitors) == 2, "the way back")
+
+    run(scene.play(act))
+    assert scene.made[0].published == 3, "what had come before is read"
+    first = next(iter(scene.history.lives()))
+    assert (first.why, first.told) == (EndReason.CUT, True)
 
 
 def test_a_refused_handshake_is_told_with_its_status_and_tried_again(

@@ -28,7 +28,7 @@ from openbell.receiver.listeners import Hooks, Listener
 from openbell.receiver.pressure import PauseCounter, Pressure, hold_reading
 from openbell.receiver.ratelimit import RateLimitedLog
 from openbell.receiver.redact import Redactor
-from openbell.receiver.sockets import local_port, queue_bytes
+from openbell.receiver.sockets import hear_end, local_port, queue_bytes
 from openbell.receiver.subscriber import Subscriber
 from openbell.receiver.timing import Timing
 from openbell.receiver.watchdog import Pings, Rate, Silence, Step
@@ -41,6 +41,7 @@ _ABNORMAL: Final = 1006
 _UNWELCOME: Final = frozenset({401, 403, 429, 606})
 """Errors after which coming back soon makes things worse: a token that is refused, too many connections or requests.
 (HTTP's numbers, which vendors use on WebSockets too, and AllTick's 606.)"""
+_CUT: Final = "cut without a goodbye"
 _APPLICATION_CODES: Final = 4000
 """CLOSE codes from here on belong to applications; many add HTTP's numbers."""
 
@@ -275,6 +276,8 @@ class Life:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._common.answers = self._pings.answers
         self._note()
+        if self.line is not None and not self._parked:
+            self._common.block.queue_bytes = 0
         if self.line is not None and not self.line.ended_ns:
             self.line.why = self.why if self.why is not EndReason.OPEN else EndReason.FAULT
             self.line.close_code = self.close_code if self.goodbye else 0
@@ -291,7 +294,7 @@ class Life:
         self._ended = None
 
     async def _wait_disconnected(self, transport: WSTransport) -> None:
-        why, words = EndReason.CUT, "cut without a goodbye"
+        why, words = EndReason.CUT, _CUT
         try:
             await transport.wait_disconnected()
         except WSProtocolError as error:
@@ -396,6 +399,9 @@ class Life:
         self._count_missed()
         if dead:
             self._give_up_on_pings()
+            return
+        if self.transport is not None and await hear_end(self.transport, self.ended):
+            self.end(EndReason.CUT, _CUT)
             return
         self._forget_rate_of_more()
         if self.was_live and not self._parked:
