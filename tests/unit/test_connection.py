@@ -454,6 +454,36 @@ def test_a_subscription_without_answer_is_counted_and_told(run: Run, caplog: pyt
     assert "the request for A, B was not answered within 0.15 s; it is given up" in caplog.text
 
 
+@pytest.mark.parametrize("put_off", [False, True])
+def test_a_connection_that_grants_nothing_and_sends_nothing_is_opened_anew(
+    run: Run, caplog: pytest.LogCaptureFixture, put_off: bool
+) -> None:
+    scene = Scene(msgspec.structs.replace(QUICK, silence_s=0.4))
+
+    class Busy(ToyVendor):
+        def control(self, payload: bytes) -> Control | None:
+            return Refusal(429, "later", 0, passing=True) if b"later" in payload else super().control(payload)
+
+    def answer(visitor: Visitor, payload: bytes) -> None:
+        if len(scene.server.visitors) > 1:
+            scene.server.acknowledge(visitor, payload)
+        elif put_off:
+            visitor.say('{"later":1}')
+
+    scene.vendor = Busy
+    scene.server.on_message = answer
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.connection.state is ConnectionState.LIVE, "LIVE")
+        assert scene.block.confirmed == 2, "it is asked for again, however soon"
+
+    run(scene.play(act))
+    assert "it grants nothing" in caplog.text
+    assert scene.server.visitors[0].closed == (1001, "")
+    assert [life.why for life in scene.history.lives()] == [EndReason.SILENT, EndReason.STOPPED]
+    assert "gaps" not in scene.block.added, "there never was anything that could have been interrupted"
+
+
 def test_data_makes_it_live_even_where_nobody_acknowledges(run: Run) -> None:
     scene = Scene(msgspec.structs.replace(QUICK, ping_s=0.1))
     scene.subscribing = Subscribing(ack_s=60.0)

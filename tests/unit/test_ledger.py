@@ -254,12 +254,27 @@ def test_a_refusal_that_holds_for_any_symbol_is_not_asked_about_again() -> None:
 
 def test_a_request_that_came_too_soon_is_repeated_a_few_times() -> None:
     books = Books("a", "b")
-    for expected in (Answer.AGAIN, Answer.AGAIN, Answer.REFUSED):
+    for expected in (Answer.AGAIN, Answer.AGAIN, Answer.IN_VAIN):
+        assert not books.ledger.in_vain
         (request,) = books.send()
         assert books.refuse(request, 429, passing=True) is expected
         assert books.send() == [], "not at once"
         books.now += 1.5
-    assert books.at(State.REFUSED) == {"A", "B"}
+    # It may be granted later, so it is not refused.
+    assert books.at(State.UNCONFIRMED) == {"A", "B"} and set(books.codes.values()) == {429}
+    assert books.ledger.in_vain
+
+
+def test_a_list_that_lost_a_symbol_and_came_too_soon_leaves_the_others_what_they_have() -> None:
+    books = Books("a", "b", adds=False)
+    books.ack(books.send()[0])
+    books.ledger.drop("B")
+    for _ in range(3):
+        (request,) = books.send()
+        books.refuse(request, 429, passing=True)
+        books.now += 1.5
+    assert books.states["A"] is State.CONFIRMED
+    assert not books.ledger.in_vain
 
 
 def test_a_vendor_that_refuses_everything_is_not_asked_for_ever() -> None:
@@ -503,7 +518,7 @@ def test_a_list_without_an_answer_leaves_what_was_granted_and_gives_up_on_what_i
     assert books.words() == ["+0 a b c"], "it may have been taken, and must not be dropped by the next list"
 
 
-def test_a_list_that_was_granted_before_and_is_refused_now_is_repeated_and_then_refused() -> None:
+def test_a_list_that_was_granted_before_and_is_refused_now_is_repeated_and_then_given_up() -> None:
     books = Books("a", adds=False)
     books.ack(books.send()[0])
     books.ledger.again(["A"])
@@ -513,7 +528,7 @@ def test_a_list_that_was_granted_before_and_is_refused_now_is_repeated_and_then_
         books.now += 1.5
     (request,) = books.send()
     books.refuse(request, 605, passing=True)
-    assert books.at(State.REFUSED) == {"A"}
+    assert books.at(State.UNCONFIRMED) == {"A"}
     books.now += 1000
     assert books.send() == []
 

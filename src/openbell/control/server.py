@@ -234,7 +234,7 @@ class ControlServer:
         elif state is SubscriptionState.REFUSED:
             fate, why = Fate.REFUSED, subscriber.why_refused(reply.key)
         elif state is SubscriptionState.UNCONFIRMED:
-            fate, why = Fate.UNANSWERED, "the vendor did not answer, however often it was asked"
+            fate, why = Fate.UNANSWERED, subscriber.why_in_vain(reply.key)
         elif state is SubscriptionState.ASKED:
             if subscriber.manner.acknowledges:
                 fate, why = Fate.UNANSWERED, "the vendor has not answered yet"

@@ -59,7 +59,7 @@ _DESCRIPTIONS: Final = {
     SubscriptionState.ASKED: "asked for, and not yet answered",
     SubscriptionState.CONFIRMED: "granted",
     SubscriptionState.REFUSED: "refused by the vendor",
-    SubscriptionState.UNCONFIRMED: "asked for in vain: no answer came",
+    SubscriptionState.UNCONFIRMED: "asked for in vain: no answer came, or to ask later",
     SubscriptionState.UNSUBSCRIBED: "not wanted any more",
 }
 

@@ -35,6 +35,7 @@ class Answer(Enum):
     AGAIN = "asked again later"
     HALVES = "asked again in halves"
     REST = "the others are asked again"
+    IN_VAIN = "given up for now"
     LATE = "too late to matter"
     NOBODY = "belongs to no request"
 
@@ -239,6 +240,13 @@ class Ledger:
         return self._market is SubscriptionState.CONFIRMED or self._counts[SubscriptionState.CONFIRMED] > 0
 
     @property
+    def in_vain(self) -> bool:
+        """Whether nothing was granted, and that may be different on another connection: no answer came, or too soon."""
+        if not self.settled or self.granted:
+            return False
+        return self._market is SubscriptionState.UNCONFIRMED or self._counts[SubscriptionState.UNCONFIRMED] > 0
+
+    @property
     def complete(self) -> bool:
         """Whether everything that is wanted is granted, or asked for where nobody answers."""
         good = SubscriptionState.CONFIRMED if self._manner.acknowledges else SubscriptionState.ASKED
@@ -438,9 +446,13 @@ class Ledger:
             return Verdict(Answer.LATE)
         run.over = True
         chunk, code = run.chunk, refusal.code or 0
-        if refusal.passing and chunk.attempt < self._asked.retries:
-            self._later(chunk, now)
-            return Verdict(Answer.AGAIN, found.request.symbols)
+        if refusal.passing:
+            if chunk.attempt < self._asked.retries:
+                self._later(chunk, now)
+                return Verdict(Answer.AGAIN, found.request.symbols)
+            # What may be granted later is not refused: the next connection asks for it again, however soon.
+            self._give_up(run, SubscriptionState.UNCONFIRMED, code)
+            return Verdict(Answer.IN_VAIN, found.request.symbols)
         if chunk.purpose is not _Purpose.ASK:
             self._give_up(run, SubscriptionState.REFUSED, code)
             return Verdict(Answer.REFUSED, found.request.symbols)
@@ -452,7 +464,7 @@ class Ledger:
             rest = tuple(key for key in keys if key not in at_fault)
             self._chunks.append(_Chunk(rest, due_s=now))
             return Verdict(Answer.REST if rest else Answer.REFUSED, self._spelled(at_fault))
-        if len(keys) > 1 and not refusal.final and not refusal.passing and self._splits_left:
+        if len(keys) > 1 and not refusal.final and self._splits_left:
             self._splits_left -= 1
             middle = len(keys) // 2
             self._chunks += [_Chunk(part, due_s=now) for part in (keys[:middle], keys[middle:])]

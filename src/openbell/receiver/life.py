@@ -403,6 +403,11 @@ class Life:
         if self.transport is not None and await hear_end(self.transport, self.ended):
             self.end(EndReason.CUT, _CUT)
             return
+        self._promote()
+        if not self.was_live and self.session.in_vain:
+            words = "it grants nothing, and says nothing or to come later, however often it is asked; and no data came"
+            await self.say_goodbye(EndReason.SILENT, words)
+            return
         self._forget_rate_of_more()
         if self.was_live and not self._parked:
             market_s = elapsed_s if self._common.hours.open else 0.0

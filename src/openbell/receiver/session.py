@@ -86,6 +86,11 @@ class Session:
         """Whether everything that is wanted was granted."""
         return not self._queue and self.ledger.complete
 
+    @property
+    def in_vain(self) -> bool:
+        """Whether everything was asked for, nothing was granted, and another connection may have more luck."""
+        return not self._queue and self.ledger.in_vain
+
     # ---- the life of a session ----
 
     async def turn_s(self) -> float:

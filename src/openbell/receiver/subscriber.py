@@ -253,6 +253,12 @@ class Subscriber:
         meaning = self.vendor.explain(refused.code or None)
         return f"the vendor's error{code}: {refused.message}{f': {meaning}' if meaning else ''}"
 
+    def why_in_vain(self, key: str) -> str:
+        """Say why a symbol was asked for in vain."""
+        code = 0 if self._current is None else self._current.ledger.code(key)
+        said = f"put it off with error {code}" if code else "did not answer"
+        return f"the vendor {said}, however often it was asked"
+
     def subscribe(self, symbols: Sequence[str]) -> list[Reply]:
         """Want more symbols. They are asked for as soon as the vendor's rules allow.
 
