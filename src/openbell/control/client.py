@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,13 +16,12 @@ import msgspec
 from openbell.assignment import Assigned, assign
 from openbell.config import Config, Source
 from openbell.control import address
+from openbell.control.line import HungUp, Line
 from openbell.control.protocol import (
-    LINE_BYTES_MAX,
     PATIENCE_MAX_S,
     Answer,
     Change,
     Changes,
-    Failure,
     Fate,
     Find,
     Found,
@@ -34,8 +32,6 @@ from openbell.control.protocol import (
     Told,
     Unsubscribe,
     Wish,
-    decode_answer,
-    encode,
 )
 from openbell.core.symbols import SymbolTable
 from openbell.errors import ConfigError, FeedError, FeedGone
@@ -270,7 +266,7 @@ class FeedControl:
             wishes.setdefault(receivers[connection], []).append(Wish(connection, symbol))
         answered: dict[Wish, Change] = {}
         questions = {receiver: verb(asked, timeout_s) for receiver, asked in wishes.items()}
-        lines: dict[int, _Line] = {}
+        lines: dict[int, Line] = {}
         try:
             # All are asked before the first one has answered: each waits for its vendor.
             for receiver, question in questions.items():
@@ -329,7 +325,7 @@ class FeedControl:
 
     def _answer(
         self,
-        line: _Line,
+        line: Line,
         receiver: int,
         question: Question,
         timeout_s: float,
@@ -342,7 +338,7 @@ class FeedControl:
         while True:
             try:
                 return line.answer(kind)
-            except _HungUp:
+            except HungUp:
                 self._check_running()
                 if time.monotonic() > until:
                     raise
@@ -350,13 +346,13 @@ class FeedControl:
                 line.close()
             line = self._line(receiver, question, timeout_s, restart_s=restart_s)
 
-    def _line(self, receiver: int, question: Question, timeout_s: float, *, restart_s: float = _RESTART_S) -> _Line:
+    def _line(self, receiver: int, question: Question, timeout_s: float, *, restart_s: float = _RESTART_S) -> Line:
         """Ask a receiver something."""
         path = self._generation.path / control_socket(receiver)
         until = time.monotonic() + restart_s
         while True:
             try:
-                return _Line(self.feed, receiver, address.connect(path, timeout_s + _SLACK_S), question)
+                return Line(self.feed, receiver, address.connect(path, timeout_s + _SLACK_S), question)
             except OSError as error:
                 self._check_running()
                 if time.monotonic() > until:
@@ -370,64 +366,6 @@ class FeedControl:
     def _check_running(self) -> None:
         if not self._generation.segments["control"].live or not feeds.is_running(self.feed):
             raise FeedGone(f"feed {self.feed!r} was stopped")
-
-
-class _HungUp(FeedError):
-    """Say that a receiver ended before it answered. What was asked for may be asked again: no question adds up."""
-
-
-class _Line:
-    """One question to one receiver, and the answer to come."""
-
-    def __init__(self, feed: str, receiver: int, connected: socket.socket, question: Question) -> None:
-        self._who = f"receiver-{receiver} of feed {feed!r}"
-        self._connected = connected
-        try:
-            connected.sendall(encode(question))
-        except BaseException:
-            connected.close()
-            raise
-
-    def answer(self, kind: type[_Kind]) -> _Kind:
-        """Return the answer.
-
-        Raises
-        ------
-        FeedError
-            There is none, or none of this kind.
-        """
-        found = self._decoded()
-        if isinstance(found, Failure):
-            raise FeedError(f"{self._who} did nothing: {found.why}")
-        if not isinstance(found, kind):
-            raise FeedError(f"{self._who} answered something else; run the same OpenBell version on both sides")
-        return found
-
-    def _decoded(self) -> Answer:
-        text = bytearray()
-        try:
-            while not text.endswith(b"\n"):
-                some = self._connected.recv(1 << 16)
-                if not some:
-                    raise _HungUp(f"{self._who} ended before it answered; what became of it is to be looked up")
-                text += some
-                if len(text) > LINE_BYTES_MAX:
-                    raise FeedError(f"{self._who} answered without end")
-        except TimeoutError:
-            raise FeedError(f"{self._who} does not answer; it may be stuck, or the change may come yet") from None
-        except OSError as error:
-            raise _HungUp(f"{self._who} hung up: {error.strerror or error}") from error
-        try:
-            answer: Answer = decode_answer(text)
-            return answer
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise FeedError(
-                f"{self._who} gave an answer that cannot be read; run the same OpenBell version on both sides"
-            ) from error
-
-    def close(self) -> None:
-        """Hang up."""
-        self._connected.close()
 
 
 def _is_full(load: Load) -> bool:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 from openbell.config import Overflow, Source
 from openbell.monitor import history as histories
 from openbell.monitor.control import ConnectionState
-from openbell.monitor.history import EndReason, History, Line
+from openbell.monitor.history import EndReason, History
 from openbell.receiver.backoff import Backoff
 from openbell.receiver.dial import Dialer, DialError
+from openbell.receiver.gaps import Gaps
 from openbell.receiver.hours import Hours
 from openbell.receiver.life import Common, ConnectionBlock, Life, describe_fault
 from openbell.receiver.listeners import UNCONNECTED, Hooks, Listener
@@ -32,7 +33,6 @@ from openbell.receiver.subscriber import Subscriber
 from openbell.receiver.switch import Means, Switch
 from openbell.receiver.timing import Timing
 from openbell.receiver.watchdog import Rate
-from openbell.record import GapReason
 from openbell.vendors.base import Vendor
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("openbell.receiver")
 
-COUNT_UNKNOWN: Final = -1
 _EARLY: Final = 0.98
 """Part of the life that a vendor grants after which a connection is replaced: 23 and a half hours of 24."""
 
@@ -109,7 +108,6 @@ class Connection:
         self._timing = timing or Timing()
         self._start_after_s = start_after_s
         self._backoff = Backoff(liveness.backoff_first_s, liveness.backoff_longest_s, vendor.min_reconnect_s)
-        self._concerned = concerned
         redactor = Redactor(vendor)
         subscriber = subscriber or Subscriber(source, vendor, block, RateLimitedLog(log))
         self._common = Common(
@@ -138,6 +136,7 @@ class Connection:
             rate=Rate(liveness.silence_s, liveness.silence_times),
             hours=Hours() if hours is None or liveness.always_open else hours,
         )
+        self._gaps = Gaps(block, self._common.where, concerned)
         self._sampler = make_sampler(subscriber) if make_sampler is not None else None
         self._make_overlap = make_overlap
         self._repair = _repair(source, vendor, block, redactor) if liveness.repair_after_gap else None
@@ -148,7 +147,6 @@ class Connection:
         self._state = ConnectionState.UNUSED
         self._life: Life | None = None
         self._switch: Switch | None = None
-        self._gap: Line | None = None
         self._attempts = 0
         self._not_before = 0.0
         self._leaving = asyncio.Event()
@@ -169,11 +167,7 @@ class Connection:
     async def run(self) -> None:
         """Keep the connection up until :meth:`stop`, or until cancelled."""
         self._finished.clear()
-        history = self._common.history
-        if history.recover():
-            # A receiver before this one left it; its successor tells the gap, over all connections at once.
-            self._gap = history.last()
-            self._block.add("gaps")
+        self._gaps.recover(self._common.history)
         try:
             self._set_state(ConnectionState.CONNECTING)
             await self._sleep(self._start_after_s)
@@ -275,7 +269,7 @@ class Connection:
             log.info("%s: closed", self._common.where)
         await self._let_go(life)
         if life.why not in (EndReason.STOPPED, EndReason.REPLACED):
-            self._tell_gap(life)
+            self._gaps.tell(life)
             await self._emptied(life)
         return None
 
@@ -297,34 +291,6 @@ class Connection:
     async def _emptied(self, life: Life) -> None:
         if life.pressure is not None:
             await life.pressure.empty(lambda: self._stop_by)
-
-    def _tell_gap(self, life: Life) -> None:
-        """Tell once that something may be missing from the end of `life` on, until the connection is live again.
-
-        A life that never was live belongs to the gap before it.
-        """
-        if life.listener is None or life.line is None or not (life.was_live or life.listener.records_published):
-            return
-        # From the last data on: who answers pings may have been mute before. When it is over nobody knows yet; the
-        # history will.
-        self._publish_gap(life.listener, life.data_until_ns or life.line.began_ns)
-        life.line.told = 1
-        self._gap = life.line
-
-    def _tell_hole(self, life: Life) -> None:
-        """Tell that something may be missing in the middle of `life`, which was mute for a while."""
-        hole_ns, life.hole_ns = life.hole_ns, 0
-        if hole_ns and life.listener is not None:
-            self._publish_gap(life.listener, hole_ns, time.monotonic_ns())
-
-    def _publish_gap(self, listener: Listener, first_ns: int, last_ns: int = 0) -> None:
-        """Publish a gap between two moments of CLOCK_MONOTONIC; 0: it is not over."""
-        offset_ns = time.time_ns() - time.monotonic_ns()
-        concerned = self._concerned() if self._concerned is not None else None
-        listener.publish_gap(
-            GapReason.DISCONNECT, COUNT_UNKNOWN, concerned, first_ns + offset_ns, last_ns + offset_ns if last_ns else 0
-        )
-        self._block.add("gaps")
 
     def _failed(self) -> float:
         """Count an attempt that failed, and return the pause before the next one."""
@@ -367,7 +333,7 @@ class Connection:
             make=lambda: Life(self._common, self._on_change, parked=True),
             connect=self._connect,
             overlap=self._make_overlap,
-            tell_gap=self._tell_gap,
+            tell_gap=self._gaps.tell,
             let_go=self._let_go,
             leave=self._leave,
             stopping=self._stopping.is_set,
@@ -414,25 +380,21 @@ class Connection:
             return
         if life.leaving:
             self._leaving.set()
-        self._tell_hole(life)
+        self._gaps.tell_hole(life)
         state = life.state
         if state is ConnectionState.LIVE and self._state is not state:
             log.info("%s: live, %d symbols", self._common.where, len(self._common.subscriber.wanted))
         if state is ConnectionState.LIVE:
             # A successor may have been live before the gap began: the state does not change then.
-            self._end_gap(life)
+            ended = self._gaps.end(life)
+            if ended and self._repair is not None and life.listener is not None:
+                self._begin_repair(life.listener, self._repair)
         self._set_state(state)
 
-    def _end_gap(self, life: Life) -> None:
-        gap, self._gap = self._gap, None
-        if gap is None or life.line is None or gap.next_live_ns:
-            return
-        gap.next_live_ns = max(life.line.live_ns, gap.ended_ns)
-        log.info("%s: the gap lasted %.1f s", self._common.where, (gap.next_live_ns - gap.ended_ns) / 1e9)
-        if self._repair is not None and life.listener is not None:
-            repairing = asyncio.create_task(self._guarded(self._repair_after(life.listener, self._repair)))
-            self._background.add(repairing)
-            repairing.add_done_callback(self._background.discard)
+    def _begin_repair(self, listener: Listener, repair: Repair) -> None:
+        repairing = asyncio.create_task(self._guarded(self._repair_after(listener, repair)))
+        self._background.add(repairing)
+        repairing.add_done_callback(self._background.discard)
 
     async def _repair_after(self, listener: Listener, repair: Repair) -> None:
         await repair.run(listener, tuple(self._common.subscriber.wanted.values()))

@@ -111,8 +111,6 @@ class Ledger:
     ----------
     retries : int
         Requests that were asked again.
-    unanswered : int
-        Requests that were given up without an answer, market and cancellations included.
 
     Notes
     -----
@@ -143,7 +141,6 @@ class Ledger:
         self._standing = False
         self._splits_left = SPLITS_MAX
         self.retries = 0
-        self.unanswered = 0
         if vendor.source.open:
             self._market = SubscriptionState.WANTED
             self._chunks.append(_Chunk((), purpose=_Purpose.MARKET))
@@ -200,10 +197,6 @@ class Ledger:
     def counts(self) -> Mapping[SubscriptionState, int]:
         """How many of the wanted symbols are in each state."""
         return self._counts
-
-    def symbols(self) -> tuple[str, ...]:
-        """Return the keys of all symbols that are wanted."""
-        return tuple(self._entries)
 
     def state(self, key: str) -> SubscriptionState:
         """Return how far a symbol is: NONE if it is not wanted."""
@@ -500,7 +493,6 @@ class Ledger:
                 self._later(run.chunk, now)
                 found.append(Verdict(Answer.AGAIN, each.request.symbols))
             else:
-                self.unanswered += 1
                 self._give_up(run, SubscriptionState.UNCONFIRMED, 0)
                 found.append(Verdict(Answer.NOBODY, each.request.symbols))
         return found

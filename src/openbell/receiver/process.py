@@ -34,8 +34,9 @@ from openbell.monitor.subscriptions import Subscriptions
 from openbell.receiver.board import Board
 from openbell.receiver.clock import MarketClock
 from openbell.receiver.concerned import concerned_symbols
-from openbell.receiver.connection import COUNT_UNKNOWN, Connection
+from openbell.receiver.connection import Connection
 from openbell.receiver.desired import Desired
+from openbell.receiver.gaps import COUNT_UNKNOWN
 from openbell.receiver.hours import Hours
 from openbell.receiver.listeners import UNCONNECTED, Hooks, Listener, compiled_listeners
 from openbell.receiver.ratelimit import RateLimitedLog
