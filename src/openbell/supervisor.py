@@ -28,7 +28,7 @@ from openbell.memory.names import ring_name
 from openbell.memory.shape import Shape
 from openbell.memory.space import mebibytes
 from openbell.monitor import books
-from openbell.monitor.control import ConnectionState, FeedState, ProcessState, refresh_clock_offset
+from openbell.monitor.control import FeedState, ProcessState, refresh_clock_offset
 from openbell.reasons import Reason
 from openbell.role import Backoff, Role, describe_exit
 from openbell.signals import StopSignals, wait_readable
@@ -156,7 +156,9 @@ class Supervisor:
             log.warning("feed %s: removed what %d killed run(s) left behind", name, removed)
         if names := generations.reclaim_one_time_feeds():
             log.info("removed what killed demonstrations left behind: %s", ", ".join(names))
-        self._generation = Generation.create(directory, self.shape, self.config.to_json(), self._keys())
+        # Nobody who looks early is to take a part of the connections for all.
+        labels = [each.label(each.source.vendor) for each in assign(self.config)] if self._with_receivers else []
+        self._generation = Generation.create(directory, self.shape, self.config.to_json(), self._keys(), labels)
         control = self._generation.open_control(writable=True)
         control.supervisor.begin(os.getpid())
         control.supervisor.state = ProcessState.RUNNING
@@ -199,11 +201,6 @@ class Supervisor:
             start = starter("openbell.receiver", index, str(log.getEffectiveLevel()))
             connections = [control.connection(each.index) for each in assigned if each.receiver == index]
             self._receivers.append(Role(f"receiver-{index}", control.receiver(index), start, connections))
-        for each in assigned if self._with_receivers else ():
-            # Nobody who looks is to take those that are there already for all.
-            block = control.connection(each.index)
-            block.label = each.label(each.source.vendor)
-            block.set_state(ConnectionState.CONNECTING)
 
     def _refresh_lists(self) -> None:
         """Begin to read lists of symbols again, if that is asked for."""

@@ -21,7 +21,7 @@ from openbell.memory.locks import RoleLock
 from openbell.memory.segment import LAYOUT_VERSION, Kind, Segment, State
 from openbell.memory.shape import Shape
 from openbell.memory.space import MEBIBYTE
-from openbell.monitor.control import FeedState
+from openbell.monitor.control import ConnectionState, FeedState
 
 SMALL = Shape(receivers=2, workers=3, symbols_capacity=256, ring_capacity=64)
 
@@ -50,6 +50,18 @@ def test_a_generation_has_all_its_segments_formatted_and_private(lock: RoleLock)
     assert SnapshotReader(made.body("snapshot")).data_rows == SMALL.rows
     assert SymbolTable(made.body("symbols")).shards == 3
     made.close()
+
+
+def test_all_connections_are_there_before_a_reader_can_attach(lock: RoleLock) -> None:
+    made = Generation.create(lock.path.parent, SMALL, b"{}", labels=["one 1/2", "one 2/2"])
+    try:
+        seen = made.open_control()
+        assert [seen.connection(index).label for index in range(3)] == ["one 1/2", "one 2/2", ""]
+        expected = [ConnectionState.CONNECTING, ConnectionState.CONNECTING, ConnectionState.UNUSED]
+        assert [seen.connection(index).state for index in range(3)] == expected
+    finally:
+        made.unlink()
+        made.close()
 
 
 def test_two_generations_never_have_the_same_number(lock: RoleLock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,9 @@ class Generation:
         self._control: Control | None = None
 
     @classmethod
-    def create(cls, directory: Path, shape: Shape, config: bytes, keys: Iterable[bytes] = ()) -> Generation:
+    def create(
+        cls, directory: Path, shape: Shape, config: bytes, keys: Iterable[bytes] = (), labels: Iterable[str] = ()
+    ) -> Generation:
         """Reserve, map and format all segments of a feed, before any process of it starts.
 
         Parameters
@@ -143,6 +145,8 @@ class Generation:
             The feed's configuration as JSON, kept beside the segments for the processes; it holds no secret.
         keys : iterable of bytes
             Symbols that have a row before any reader can attach.
+        labels : iterable of str
+            What people call the connections, in order: all are there before any reader can attach.
 
         Raises
         ------
@@ -165,6 +169,7 @@ class Generation:
                 made.segments[name] = Segment.create(made.path / name, kind, body_bytes, number)
             made._format(shape)
             made._insert(keys)
+            made._announce(labels)
             _write(made.path / CONFIG, config)
             for segment in made.segments.values():
                 segment.publish()
@@ -197,6 +202,13 @@ class Generation:
         table = symbols.SymbolTable(self.body("symbols"), self.symbols_lock)
         for key in keys:
             table.insert(key)
+
+    def _announce(self, labels: Iterable[str]) -> None:
+        board = Control(self.body("control"))
+        for index, label in enumerate(labels):
+            block = board.connection(index)
+            block.label = label
+            block.set_state(control.ConnectionState.CONNECTING)
 
     @property
     def path(self) -> Path:
