@@ -55,6 +55,10 @@ class CaptureError(OpenBellError):
     """Say that a capture file cannot be read: which file, which line, what is wrong."""
 
 
+class InvalidArgument(OpenBellError, ValueError):
+    """Say that a call makes no sense as it was made: which argument, what is wrong with it, what it may be."""
+
+
 class UnknownSymbol(OpenBellError, KeyError):
     """Say that a feed has no such symbol, and which of its symbols were probably meant.
 

@@ -78,7 +78,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         with started("run", str(config)) as feed:
             feed.until(applied)
             yield runtime
-    assert [path for path in runtime.rglob("*")] == []
+    assert list(runtime.rglob("*")) == []
 
 
 def applied() -> bool:

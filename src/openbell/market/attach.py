@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import time
-
-from openbell.errors import FeedNotFound
+from openbell.errors import InvalidArgument
+from openbell.market.attachment import Attachment
 from openbell.market.market import Market
-from openbell.memory import feeds
-from openbell.memory.segment import Kind
 
 
-def attach(feed: str) -> Market:
+def attach(feed: str, *, reattach: bool = False, wait_s: float = 0.0) -> Market:
     """Attach to a running feed and read its market, at no cost to the feed.
 
     Parameters
     ----------
     feed : str
         The feed's name, as in its ``feed.toml``.
+    reattach : bool
+        What happens when the feed is stopped, killed or restarted. False: everything raises `FeedGone` from then on.
+        True: it does so only as long as the feed does not run, and then goes on with its next run.
+    wait_s : float
+        Seconds to wait for a feed that does not run: here, and, with `reattach`, in each call that finds it gone.
 
     Returns
     -------
@@ -31,6 +33,8 @@ def attach(feed: str) -> Market:
         Another version of OpenBell runs the feed; the message names both layout versions.
     FeedError
         The runtime directory belongs to somebody else, or others may write to it.
+    InvalidArgument
+        `wait_s` is no time.
 
     Notes
     -----
@@ -49,19 +53,6 @@ def attach(feed: str) -> Market:
             snapshot = market.snapshot()
             print(dict(zip(snapshot.symbols, snapshot.last)))
     """
-    deadline = time.monotonic() + 1.0
-    while True:
-        generation = feeds.find(feed)
-        try:
-            generation.open("symbols", Kind.SYMBOLS)
-            generation.open("snapshot", Kind.SNAPSHOT)
-        except FeedNotFound:
-            # Stopped or restarted while we looked; `find` knows which.
-            generation.close()
-            if time.monotonic() > deadline:
-                raise
-            continue
-        except BaseException:
-            generation.close()
-            raise
-        return Market(feed, generation)
+    if not wait_s >= 0:
+        raise InvalidArgument(f"wait_s must be a number of seconds from 0, not {wait_s!r}")
+    return Market(Attachment(feed, reattach, wait_s))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from functools import cached_property
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -11,18 +10,16 @@ import numpy as np
 
 from openbell.core import snapshot as core
 from openbell.core import words
-from openbell.core.snapshot import SnapshotReader
-from openbell.errors import FeedError, FeedGone, FeedNotFound, UnknownSymbol
-from openbell.market.columns import INTERNAL, Columns, public
-from openbell.market.directory import Directory
-from openbell.market.pulse import Pulse
+from openbell.errors import UnknownSymbol
+from openbell.market.attachment import Attachment
+from openbell.market.columns import Columns
 from openbell.market.row import Level, Row
+from openbell.market.session import FIXED, Session
 from openbell.market.snapshot import Snapshot
-from openbell.market.traded import Asked
 from openbell.memory.segment import Kind
 from openbell.monitor.history import History, Life
 from openbell.monitor.status import Status, read_status
-from openbell.monitor.subscriptions import ROW_BYTES, SubscriptionState
+from openbell.monitor.subscriptions import SubscriptionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,11 +28,9 @@ if TYPE_CHECKING:
 
     from openbell.control.client import FeedControl, Subscribed
     from openbell.control.protocol import Change
-    from openbell.memory.generation import Generation
 
 _BOOK_PARTS = 4
 _GAPS = [name for name, _ in core.COLUMNS].index("gaps")
-_FIXED = len(core.COLUMNS)
 
 
 class Market(Columns):
@@ -52,44 +47,58 @@ class Market(Columns):
         consistent with one another**: between reading `bid` and reading `ask` the quote may have moved, so that the
         bid passes the ask for an instant. Rows that no symbol has hold NaN and 0.
 
-    All of it raises `FeedGone` once the feed was stopped or restarted, and about a second after it was killed. Arrays
-    taken before stay readable, and keep what they held at the end.
+    All of it raises `FeedGone` once the feed was stopped or restarted, and about a second after it was killed; attached
+    with ``reattach=True``, it does so only while there is no feed, and goes on with the next run. Whatever was taken
+    before belongs to the run that is over: arrays stay readable and keep what they held at the end, and a symbol may
+    have another row (`generation` tells the runs apart).
 
     May be used from several threads. Not after a fork: attach in each process.
     """
 
-    def __init__(self, feed: str, generation: Generation) -> None:
-        self._feed = feed
-        self._generation: Generation | None = generation
-        self._segment = generation.segments["snapshot"]
-        self._reader = SnapshotReader(generation.body("snapshot"))
-        columns = self._reader.columns
-        self._dtypes = {name: np.dtype("<f8" if kind == "f8" else "<i8") for name, kind in columns}
-        self._public = [(index, name) for index, (name, _) in enumerate(columns) if name not in INTERNAL]
-        self._row_struct = struct.Struct("=" + "".join("d" if kind == "f8" else "q" for _, kind in columns))
-        self._directory = Directory(feed, generation.body("symbols"))
-        self._control = generation.open_control()
-        self._pulse = Pulse(generation)
-        self._live: dict[str, NDArray[Any]] = {}
+    def __init__(self, attachment: Attachment) -> None:
+        self._attachment = attachment
+
+    def _session(self) -> Session:
+        """Return what is mapped of the feed's present generation, for the length of one call.
+
+        Two calls of a market may get two different ones, which have nothing in common but the name of the feed.
+
+        Raises
+        ------
+        FeedGone
+            The feed does not run.
+        """
+        return self._attachment.session()
 
     # ---- symbols ----
 
     @property
     def feed(self) -> str:
         """Name of the feed."""
-        return self._feed
+        return self._attachment.feed
+
+    @property
+    def generation(self) -> int:
+        """Number of the run of the feed that is read now: another one after each restart, and a greater one.
+
+        Rows, live columns and ring positions belong to one generation.
+
+        Raises
+        ------
+        FeedGone
+            The feed does not run.
+        """
+        return self._session().number
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """All symbols that the feed knows by now, in row order."""
-        self._check()
-        return self._directory.symbols
+        return self._session().directory.symbols
 
     @property
     def rows(self) -> NDArray[np.intp]:
         """The row of each of `symbols`, in the same order: ``market.last[market.rows]`` goes with `symbols`."""
-        self._check()
-        return self._directory.listing()[1].copy()
+        return self._session().directory.listing()[1].copy()
 
     def row(self, symbol: str) -> int:
         """Return the row of `symbol` in the live columns; it is the same for as long as the feed runs.
@@ -99,8 +108,7 @@ class Market(Columns):
         UnknownSymbol
             The feed has no such symbol; the message names those that are like it.
         """
-        self._check()
-        return self._directory.find(symbol)[0]
+        return self._session().directory.find(symbol)[0]
 
     def symbol(self, row: int) -> str:
         """Return the symbol of a row of the live columns.
@@ -110,8 +118,7 @@ class Market(Columns):
         KeyError
             No symbol has that row.
         """
-        self._check()
-        return self._directory.symbol(row)
+        return self._session().directory.symbol(row)
 
     # ---- subscriptions ----
 
@@ -137,36 +144,28 @@ class Market(Columns):
         FeedError
             Nothing was changed, or nobody knows: a receiver does not answer, or others' commands took all the time.
         """
-        self._check()
         return self._feed_control.subscribe(symbols, source=source, timeout_s=timeout_s)
 
     def unsubscribe(
         self, symbols: Iterable[str], *, source: int | None = None, timeout_s: float = 15.0
     ) -> list[Change]:
         """Unsubscribe symbols, as `subscribe` does. Their rows stay as they are; what still comes is dropped."""
-        self._check()
         return self._feed_control.unsubscribe(symbols, source=source, timeout_s=timeout_s)
 
     def subscriptions(self) -> list[Subscribed]:
         """Return how far all subscriptions are: granted, refused and why, silent, on which connection."""
-        self._check()
         return self._feed_control.subscriptions()
 
-    @cached_property
+    @property
     def _feed_control(self) -> FeedControl:
-        # Imported when it is wanted: who only reads has no use for it.
-        from openbell.control.client import FeedControl
-
-        assert self._generation is not None
-        return FeedControl(self._feed, self._generation)
+        return self._attachment.read(lambda session: session.feed_control)
 
     def __contains__(self, symbol: object) -> bool:
-        self._check()
-        return isinstance(symbol, str) and self._directory.table.lookup(symbol.encode("utf-8", "surrogatepass")) >= 0
+        table = self._session().directory.table
+        return isinstance(symbol, str) and table.lookup(symbol.encode("utf-8", "surrogatepass")) >= 0
 
     def __len__(self) -> int:
-        self._check()
-        return self._directory.table.count
+        return self._session().directory.table.count
 
     def __bool__(self) -> bool:
         # By `__len__`, a market without symbols would be false, and ``if market:`` raise once the feed is gone.
@@ -189,27 +188,10 @@ class Market(Columns):
         FeedGone
             The feed was stopped or restarted.
         """
-        self._check()
-        array = self._live.get(name)
-        if array is None:
-            known = public(self._reader.columns)
-            if name not in known:
-                raise KeyError(f"no column {name!r}; the columns are {', '.join(known)}")
-            offset = self._reader.column_offset(name)
-            array = np.frombuffer(self._segment.body, self._dtypes[name], self._reader.data_rows, offset)
-            self._live[name] = array
-        return array
+        return self._session().column(name)
 
     def _levels(self, part: int) -> NDArray[np.float64]:
-        self._check()
-        levels, rows = self._reader.book_levels, self._reader.data_rows
-        if not levels:
-            return np.empty((0, rows))
-        first = (_FIXED + part * levels) * self._reader.stride
-        base = np.frombuffer(
-            self._segment.body, np.uint8, levels * self._reader.stride, self._reader.columns_at + first
-        )
-        return np.ndarray((levels, rows), np.float64, base, strides=(self._reader.stride, 8))
+        return self._session().levels(part)
 
     def __getitem__(self, symbol: str) -> Row:
         """Return a consistent copy of one symbol's row.
@@ -221,16 +203,16 @@ class Market(Columns):
         FeedGone
             The feed was stopped or restarted.
         """
-        self._check()
-        row, shard = self._directory.find(symbol)
-        copy = np.empty((len(self._dtypes), 2), np.uint64)
-        self._reader.copy_rows(np.array((row, self._feed_row(shard)), np.intp).data, copy.data)
-        values = list(self._row_struct.unpack(copy[:, 0].tobytes()))
+        session = self._session()
+        row, shard = session.directory.find(symbol)
+        copy = np.empty((len(session.dtypes), 2), np.uint64)
+        session.reader.copy_rows(np.array((row, session.feed_row(shard)), np.intp).data, copy.data)
+        values = list(session.row_struct.unpack(copy[:, 0].tobytes()))
         values[_GAPS] += int(copy[_GAPS, 1])
-        levels = self._reader.book_levels
-        book = tuple(Level(*values[_FIXED + level :: levels]) for level in range(levels))
+        levels = session.reader.book_levels
+        book = tuple(Level(*values[FIXED + level :: levels]) for level in range(levels))
         # Between the version and the last fixed column, both internal, are those that everybody may see.
-        return Row._make((symbol, row, *values[1 : _FIXED - 1], book, SubscriptionState(self._states[row])))
+        return Row._make((symbol, row, *values[1 : FIXED - 1], book, SubscriptionState(session.states[row])))
 
     @overload
     def get(self, symbol: str) -> Row | None: ...
@@ -267,49 +249,30 @@ class Market(Columns):
         FeedGone
             The feed was stopped or restarted.
         """
-        self._check()
-        symbols, rows, shards = self._directory.listing()
+        return self._attachment.read(lambda session: self._snapshot(session, only_traded))
+
+    def _snapshot(self, session: Session, only_traded: bool | None) -> Snapshot:
+        symbols, rows, shards = session.directory.listing()
         count = len(symbols)
-        workers = range(self._reader.workers)
-        wanted = np.concatenate((rows, np.array([self._feed_row(worker) for worker in workers], np.intp)))
-        copy = np.empty((len(self._dtypes), len(wanted)), np.uint64)
-        taken_ns = words.monotonic_ns() + self._control.clock_offset_ns
-        undone = self._reader.copy_rows(wanted.data, copy.data)
-        columns = {name: copy[index, :count].view(self._dtypes[name]) for index, name in self._public}
+        workers = range(session.reader.workers)
+        wanted = np.concatenate((rows, np.array([session.feed_row(worker) for worker in workers], np.intp)))
+        copy = np.empty((len(session.dtypes), len(wanted)), np.uint64)
+        taken_ns = words.monotonic_ns() + session.control.clock_offset_ns
+        undone = session.reader.copy_rows(wanted.data, copy.data)
+        columns = {name: copy[index, :count].view(session.dtypes[name]) for index, name in session.public}
         columns["gaps"] += copy[_GAPS, count:].view(np.int64)[shards]
-        book = copy[_FIXED:, :count].view(np.float64).reshape(_BOOK_PARTS, self._reader.book_levels, count)
-        taken = Snapshot(self._feed, symbols, rows.copy(), columns, taken_ns, undone, book, self._states[rows])
-        if only_traded is None and self._asked.anywhere:
-            return taken.where(~np.isnan(taken.open) | ~self._asked.of(symbols))
+        book = copy[FIXED:, :count].view(np.float64).reshape(_BOOK_PARTS, session.reader.book_levels, count)
+        taken = Snapshot(self.feed, symbols, rows.copy(), columns, taken_ns, undone, book, session.states[rows])
+        if only_traded is None and session.asked.anywhere:
+            return taken.where(~np.isnan(taken.open) | ~session.asked.of(symbols))
         return taken.where(~np.isnan(taken.open)) if only_traded else taken
-
-    @cached_property
-    def _states(self) -> NDArray[np.uint8]:
-        """How far the subscription of each row is, live: the lowest byte of its first word."""
-        assert self._generation is not None
-        try:
-            body = self._generation.open("subscriptions", Kind.SUBSCRIPTIONS)
-        except FeedNotFound:
-            raise FeedGone(f"feed {self._feed!r} was stopped or restarted; attach again") from None
-        return np.ndarray((self._reader.data_rows,), np.uint8, body, strides=(ROW_BYTES,))
-
-    @cached_property
-    def _asked(self) -> Asked:
-        assert self._generation is not None
-        try:
-            return Asked(self._generation.config)
-        except FeedNotFound:
-            raise FeedGone(f"feed {self._feed!r} was stopped or restarted; attach again") from None
-
-    def _feed_row(self, worker: int) -> int:
-        return core.feed_row(self._reader.data_rows, worker)
 
     # ---- the feed itself ----
 
     @property
     def alive(self) -> bool:
-        """Whether the feed still runs; does not raise. Of one that was killed it is known after about a second."""
-        return self._generation is not None and self._pulse.beats
+        """Whether the feed runs now; does not raise. Of one that was killed it is known after about a second."""
+        return self._attachment.alive
 
     def status(self) -> Status:
         """Return what the feed's processes, connections and rings say about themselves.
@@ -324,9 +287,9 @@ class Market(Columns):
         FeedGone
             The feed was stopped or restarted.
         """
-        self._check()
-        assert self._generation is not None
-        return read_status(self._feed, self._generation, self._reader, len(self))
+        return self._attachment.read(
+            lambda session: read_status(self.feed, session.generation, session.reader, session.directory.table.count)
+        )
 
     def history(self, connection: int) -> list[Life]:
         """Return the last lives of a connection, oldest first: one a socket, with how and why it ended.
@@ -343,9 +306,9 @@ class Market(Columns):
         FeedGone
             The feed was stopped or restarted.
         """
-        self._check()
-        assert self._generation is not None
-        return list(History(self._generation.open("history", Kind.HISTORY), connection).lives())
+        return self._attachment.read(
+            lambda session: list(History(session.generation.open("history", Kind.HISTORY), connection).lives())
+        )
 
     def close(self) -> None:
         """Detach. The feed does not notice.
@@ -353,19 +316,7 @@ class Market(Columns):
         The memory is unmapped at once, unless live columns (numpy arrays) are still in use: it then stays mapped, and
         those arrays valid, until the last of them is gone. May be called again.
         """
-        generation, self._generation = self._generation, None
-        if generation is None:
-            return
-        self._live.clear()
-        self.__dict__.pop("_states", None)
-        del self._reader, self._directory, self._control, self._segment, self._pulse
-        generation.close()
-
-    def _check(self) -> None:
-        if self._generation is None:
-            raise FeedError(f"this market of feed {self._feed!r} is closed; attach again")
-        if not self._pulse.beats:
-            raise FeedGone(f"feed {self._feed!r} was stopped, killed or restarted; attach again")
+        self._attachment.close()
 
     def __enter__(self) -> Market:
         return self
@@ -379,9 +330,10 @@ class Market(Columns):
         # Another process attaches for itself.
         from openbell.market.attach import attach
 
-        return attach, (self._feed,)
+        attachment = self._attachment
+        return partial(attach, self.feed, reattach=attachment.reattach, wait_s=attachment.wait_s), ()
 
     def __repr__(self) -> str:
-        if self._generation is None:
-            return f"<Market of feed {self._feed!r}: closed>"
-        return f"<Market of feed {self._feed!r}: {'live' if self.alive else 'gone'}>"
+        if self._attachment.closed:
+            return f"<Market of feed {self.feed!r}: closed>"
+        return f"<Market of feed {self.feed!r}: {'live' if self.alive else 'gone'}>"
