@@ -19,6 +19,9 @@ cdef enum:
     SPINS = 200
     BLOCK = 64
     WORKERS_MAX = 64
+    # Rows copied between two looks at their versions: long enough for memcpy to come to speed, short enough that few
+    # rows move meanwhile.
+    RUN = 512
 
 COLUMNS = (
     ("version", "i8"),
@@ -123,10 +126,10 @@ cdef SnapshotWords *snapshot_words(Borrowed lent) except NULL:
     return words
 
 
-cdef bint _undo_row(const SnapshotWords *words, Py_ssize_t row, uint64_t version, uint64_t *out,
-                    Py_ssize_t step) noexcept nogil:
+cdef bint _undo_row(const SnapshotWords *words, Py_ssize_t row, uint64_t version, const int *wanted, int count,
+                    uint64_t *out, Py_ssize_t step) noexcept nogil:
     """Copy `row`, seen at the odd `version`, with the values from before the record in flight."""
-    cdef int worker, c
+    cdef int worker, i, c
     cdef const Undo *undo
     cdef uint64_t word, mask
     for worker in range(<int>words.workers):
@@ -135,41 +138,106 @@ cdef bint _undo_row(const SnapshotWords *words, Py_ssize_t row, uint64_t version
         if word & DISARMED or load_relaxed(&undo.row) != <uint64_t>row:
             continue
         mask = load_relaxed(&undo.mask)
-        for c in range(1, <int>words.columns):
-            if mask & mask_bit(c):
-                out[c * step] = load_relaxed(&undo.image[c])
+        for i in range(count):
+            c = wanted[i]
+            if c == VERSION:
+                # The even version that the window began with: images hold none, the row's own word is odd.
+                out[i * step] = version - 1
+            elif mask & mask_bit(c):
+                out[i * step] = load_relaxed(&undo.image[c])
             else:
-                out[c * step] = load_relaxed(&column(words, c)[row])
+                out[i * step] = load_relaxed(&column(words, c)[row])
         fence_acquire()  # SYNC POINT: row-odd, undo-reuse
         if load_relaxed(&undo.word) == word and load_relaxed(&column(words, VERSION)[row]) == version:
-            # The even version that the window began with: images hold none, the row's own word is odd.
-            out[VERSION * step] = version - 1
             return True
     return False
 
 
-cdef bint _copy_row(const SnapshotWords *words, Py_ssize_t row, uint64_t *out, Py_ssize_t step) noexcept nogil:
-    """Copy one consistent row, column c to ``out[c * step]``. True if the values came from an undo area."""
+cdef bint _copy_row(const SnapshotWords *words, Py_ssize_t row, const int *wanted, int count, uint64_t *out,
+                    Py_ssize_t step) noexcept nogil:
+    """Copy one consistent row, column ``wanted[i]`` to ``out[i * step]``. True if it came from an undo area."""
     cdef uint64_t *versions = column(words, VERSION)
     cdef uint64_t version
-    cdef int c
+    cdef int i
     cdef Py_ssize_t spins = 0
     while True:
         version = load_acquire(&versions[row])  # SYNC POINT: row-even
         if version & 1 == 0:
-            for c in range(1, <int>words.columns):
-                out[c * step] = load_relaxed(&column(words, c)[row])
+            for i in range(count):
+                # Of the version itself, too: the look below judges it with the rest.
+                out[i * step] = load_relaxed(&column(words, wanted[i])[row])
             fence_acquire()  # SYNC POINT: row-odd (the copy before the look that judges it)
             if load_relaxed(&versions[row]) == version:
-                out[VERSION * step] = version
                 return False
-        elif spins >= SPINS and _undo_row(words, row, version, out, step):
+        elif spins >= SPINS and _undo_row(words, row, version, wanted, count, out, step):
             return True
         spins += 1
         if spins % SPINS == 0:
             cpu_yield()
         else:
             cpu_pause()
+
+
+cdef bint _moved(const uint64_t *versions, const uint64_t *before, Py_ssize_t n) noexcept nogil:
+    """Say whether any of `n` rows is, or was, being written. A loop of its own, without a branch, keeps it short."""
+    cdef uint64_t found = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        found |= (before[i] & 1) | (before[i] ^ load_relaxed(&versions[i]))
+    return found != 0
+
+
+cdef Py_ssize_t _copy_run(const SnapshotWords *words, Py_ssize_t start, Py_ssize_t rows, const int *wanted, int count,
+                          uint64_t *out, Py_ssize_t step) noexcept nogil:
+    """Copy rows that follow one another, each consistent in itself; return how many came from an undo area.
+
+    At the speed of memcpy, RUN rows at a time; only those that moved meanwhile are copied again, one by one.
+    """
+    cdef uint64_t before[RUN]
+    cdef const uint64_t *versions
+    cdef Py_ssize_t i, n, at = 0, undone = 0
+    cdef int c
+    while at < rows:
+        n = min(<Py_ssize_t>RUN, rows - at)
+        versions = column(words, VERSION) + start + at
+        for i in range(n):
+            before[i] = load_relaxed(&versions[i])
+        # One fence makes acquire loads of them all.
+        fence_acquire()  # SYNC POINT: row-even
+        for c in range(count):
+            memcpy(out + c * step + at, &column(words, wanted[c])[start + at], n * 8)
+        fence_acquire()  # SYNC POINT: row-odd
+        if _moved(versions, before, n):
+            for i in range(n):
+                # What moved only after the look above may be copied once more, or not: both is right.
+                if before[i] & 1 or load_relaxed(&versions[i]) != before[i]:
+                    undone += _copy_row(words, start + at + i, wanted, count, out + at + i, step)
+        at += n
+    return undone
+
+
+cdef Py_ssize_t _outside(const intptr_t *asked, Py_ssize_t n, Py_ssize_t rows) noexcept nogil:
+    """Return the place of the first row that does not exist, or `n`."""
+    cdef uint64_t beyond = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        # Negative ones are huge without their sign.
+        beyond |= <uint64_t>asked[i] >= <uint64_t>rows
+    if not beyond:
+        return n
+    for i in range(n):
+        if not 0 <= asked[i] < rows:
+            return i
+    return n
+
+
+cdef Py_ssize_t _run(const intptr_t *asked, Py_ssize_t n) noexcept nogil:
+    """Return how many of `n` rows, from the first on, follow one another."""
+    cdef Py_ssize_t i = 1
+    cdef intptr_t first = asked[0]
+    while i < n and asked[i] - first == i:
+        i += 1
+    return i
 
 
 cdef class SnapshotReader:
@@ -238,32 +306,47 @@ cdef class SnapshotReader:
                 total += load_relaxed(&extras[row])
         return total
 
-    def copy_rows(self, rows, out) -> int:
+    def copy_rows(self, rows, out, columns=None) -> int:
         """Copy rows, each consistent in itself, in column-major order.
+
+        Rows that follow one another in `rows` as they do in the snapshot are copied together, at the speed of memcpy.
 
         Parameters
         ----------
         rows : buffer of intp, shape (n,)
             Row indices.
-        out : writable buffer of uint64, shape (columns, n), C order
+        out : writable buffer of uint64, shape (len(columns), n), C order
             Receives the bits; view its rows with the dtypes of `columns`.
+        columns : iterable of int, optional
+            Places in `columns` of those that are wanted, in the order of `out`, any number of times; all by default.
 
         Returns
         -------
         int
             How many rows were taken from an undo area (a worker died or was stopped inside their window).
+
+        Raises
+        ------
+        IndexError
+            There is no such row, or no such column. Nothing has been copied.
+        ValueError
+            `out` is too small, or more columns are wanted than there are.
         """
         cdef Borrowed indices = borrow(rows, 0)
-        cdef const intptr_t *wanted = <const intptr_t *>indices.data
-        cdef Py_ssize_t i, n = indices.size // <Py_ssize_t>sizeof(intptr_t), undone = 0
-        cdef Borrowed target = borrow_writable(out, n * <Py_ssize_t>self.words.columns * 8)
+        cdef const intptr_t *asked = <const intptr_t *>indices.data
+        cdef Py_ssize_t n = indices.size // <Py_ssize_t>sizeof(intptr_t), at = 0, undone = 0, run
+        cdef int wanted[COLUMNS_MAX]
+        cdef int count = self._wanted(columns, wanted)
+        cdef Borrowed target = borrow_writable(out, n * count * 8)
         cdef uint64_t *to = <uint64_t *>target.data
-        for i in range(n):
-            if not 0 <= wanted[i] < self.rows:
-                raise IndexError(f"row {wanted[i]} of {self.rows}")
+        run = _outside(asked, n, self.rows)
+        if run < n:
+            raise IndexError(f"row {asked[run]} of {self.rows}")
         with nogil:
-            for i in range(n):
-                undone += _copy_row(self.words, wanted[i], to + i, n)
+            while at < n:
+                run = _run(asked + at, n - at)
+                undone += _copy_run(self.words, asked[at], run, wanted, count, to + at, n)
+                at += run
         self.undone += undone
         return undone
 
@@ -279,26 +362,24 @@ cdef class SnapshotReader:
         int
             How many rows were taken from an undo area.
         """
-        cdef Py_ssize_t rows = self.rows
-        cdef Borrowed target = borrow_writable(out, rows * <Py_ssize_t>self.words.columns * 8)
+        cdef int wanted[COLUMNS_MAX]
+        cdef int count = self._wanted(None, wanted)
+        cdef Borrowed target = borrow_writable(out, self.rows * count * 8)
         cdef uint64_t *to = <uint64_t *>target.data
-        cdef uint64_t before[BLOCK]
-        cdef uint64_t *versions = column(self.words, VERSION)
-        cdef Py_ssize_t block, start, i, undone = 0
-        cdef int c
+        cdef Py_ssize_t undone
         with nogil:
-            # Whole blocks at the speed of memcpy; only the rows that moved meanwhile are copied again one by one.
-            for block in range(rows // BLOCK):
-                start = block * BLOCK
-                for i in range(BLOCK):
-                    before[i] = load_acquire(&versions[start + i])  # SYNC POINT: row-even
-                for c in range(1, <int>self.words.columns):
-                    memcpy(to + c * rows + start, &column(self.words, c)[start], BLOCK * 8)
-                fence_acquire()  # SYNC POINT: row-odd
-                for i in range(BLOCK):
-                    if before[i] & 1 or load_relaxed(&versions[start + i]) != before[i]:
-                        undone += _copy_row(self.words, start + i, to + start + i, rows)
-                    else:
-                        to[start + i] = before[i]
+            undone = _copy_run(self.words, 0, self.rows, wanted, count, to, self.rows)
         self.undone += undone
         return undone
+
+    cdef int _wanted(self, columns, int *wanted) except -1:
+        """Fill in which columns are wanted, and return how many they are."""
+        cdef int count = 0
+        for place in range(len(self.columns)) if columns is None else columns:
+            if not 0 <= place < len(self.columns):
+                raise IndexError(f"column {place} of {len(self.columns)}")
+            if count == COLUMNS_MAX:
+                raise ValueError(f"at most {COLUMNS_MAX} columns can be copied at a time")
+            wanted[count] = place
+            count += 1
+        return count
