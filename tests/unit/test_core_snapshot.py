@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -114,6 +114,61 @@ def test_a_target_that_cannot_be_written_is_refused() -> None:
         reader.copy_all(out)
 
 
+def traded(rows: int = 1600) -> Rig:
+    """Return a rig of which every row holds something else."""
+    rig = Rig(rows=rows)
+    rig.feed([trade(row, 100.0 + row, 1.0 + row, exchange_ns=row) for row in range(rows)])
+    rig.feed([quote(row, 99.0 + row, 2.0, 101.0 + row, 3.0, row) for row in range(0, rows, 3)])
+    return rig
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        range(1600),
+        range(511, 1537),
+        [5],
+        [1599],
+        [0, 1, 2, 64, 65, 1598, 1599, 1600],
+        [9, 8, 7, 7, 8, 9, 3, 3],
+        range(0, 1600, 2),
+        [*range(64), *range(128, 1152), *range(3)],
+    ],
+    ids=str,
+)
+def test_runs_of_rows_are_copied_as_single_rows_are(rows: Sequence[int]) -> None:
+    rig = traded()
+    whole = rig.copy()
+    copy = Copy.of(rig.reader, rows)
+    for name, kind in snapshot.COLUMNS:
+        assert copy[name].tobytes() == whole[name][list(rows)].astype(kind).tobytes(), name
+    assert copy.undone == 0
+
+
+@pytest.mark.parametrize("names", [["last"], ["updated", "bid", "version", "last"], ["last", "last"], NAMES[::-1], []])
+def test_only_the_columns_that_are_wanted_are_copied_in_their_order(names: list[str]) -> None:
+    rig = traded()
+    wanted = np.array([*range(600), 700, 3], np.intp)
+    out = np.full((len(names) + 1, len(wanted)), 7, np.uint64)
+    whole = rig.copy()
+    assert rig.reader.copy_rows(wanted, out, [NAMES.index(name) for name in names]) == 0
+    for name, found in zip(names, out, strict=False):
+        assert found.tobytes() == whole[name][wanted].tobytes(), name
+    assert (out[-1] == 7).all()
+
+
+def test_columns_that_do_not_exist_or_are_too_many_are_refused() -> None:
+    reader = Rig().reader
+    out = np.empty((100, 1), np.uint64)
+    for place in (-1, len(NAMES)):
+        with pytest.raises(IndexError, match=f"column {place} of {len(NAMES)}"):
+            reader.copy_rows(np.zeros(1, np.intp), out, [1, place])
+    with pytest.raises(ValueError, match="at most 65 columns"):
+        reader.copy_rows(np.zeros(1, np.intp), out, [1] * 66)
+    with pytest.raises(ValueError, match="are needed"):
+        reader.copy_rows(np.zeros(1, np.intp), out[:2], [1, 2, 3])
+
+
 # ---- a row whose worker died ----
 
 
@@ -151,6 +206,17 @@ def test_a_reader_of_a_dead_workers_row_gets_the_values_from_before_the_record(
         assert copy.undone == 1
         assert copy.tobytes() == dead.before.tobytes()
     assert dead.rig.reader.undone == 2
+
+
+@pytest.mark.parametrize("names", [["last"], ["bid", "version", "trades"], ["prev_close"]])
+def test_some_columns_of_a_dead_workers_row_are_those_from_before_the_record(names: list[str]) -> None:
+    dead = Dead(70, TRADE)
+    dead.overwrite(12)
+    wanted = np.arange(60, 80, dtype=np.intp)
+    out = np.empty((len(names), len(wanted)), np.uint64)
+    assert dead.rig.reader.copy_rows(wanted, out, [NAMES.index(name) for name in names]) == 1
+    for name, found in zip(names, out, strict=True):
+        assert found[10:11].tobytes() == dead.before[name].tobytes(), name
 
 
 @pytest.mark.parametrize("worker", [0, 1, 2])
