@@ -74,6 +74,10 @@ class Shared:
         """Tell harness processes to finish."""
         words.store(self.maps["control"], 0, 1)
 
+    def resume(self) -> None:
+        """Take that back, for processes that are started from now on."""
+        words.store(self.maps["control"], 0, 0)
+
     @property
     def stopping(self) -> bool:
         return words.load(self.maps["control"], 0) == 1

@@ -75,7 +75,8 @@ def walk_worker(walk: Walk, shared: Shared, crashes: list[tuple[int, int]]) -> l
                 # Whoever looks now must not wait for the restart: rows caught odd come from the undo area.
                 before = time.monotonic()
                 reader.copy_all(bits)
-                assert time.monotonic() - before < 1.0
+                # Far more than one takes that does not wait, on however busy a machine.
+                assert time.monotonic() - before < 10.0
                 process = walk.start("worker_harness", 0, pending.pop(0) if pending else None)
         if number % 3 == 0:
             writer.publish()
