@@ -19,9 +19,13 @@ from openbell.supervisor import Supervisor
 _TRADE = struct.Struct("<IBBHqqqdddd")
 
 
-def configure(name: str, *, workers: int = 2, ring_capacity: int = 4096, symbols: int = 1024) -> Config:
+def configure(
+    name: str, *, workers: int = 2, ring_capacity: int = 4096, symbols: int = 1024, book_levels: int = 0
+) -> Config:
     """Return the configuration of a small feed. Nobody listens where its source should be."""
-    feed = Feed(name=name, workers=workers, ring_capacity=ring_capacity, symbols_capacity=symbols)
+    feed = Feed(
+        name=name, workers=workers, ring_capacity=ring_capacity, symbols_capacity=symbols, book_levels=book_levels
+    )
     return Config(feed=feed, sources=(Source(vendor="binance", symbols=("BTCUSDT",), url="ws://127.0.0.1:1/ws"),))
 
 
@@ -73,12 +77,12 @@ class Driver:
         self._random = random.Random(seed)
         self.symbols = tuple(f"{600_000 + index}.SH" for index in range(symbols))
         table = SymbolTable(generation.body("symbols"), generation.symbols_lock)
-        self._places = [(table.insert(name.encode()), table.shard_of(name.encode())) for name in self.symbols]
-        self._rings = [
+        self.places = [(table.insert(name.encode()), table.shard_of(name.encode())) for name in self.symbols]
+        self.rings = [
             RingWriter(generation.body(ring_name(0, worker)), control.worker_bell(worker), control.receiver_bell(0))
             for worker in range(supervisor.shape.workers)
         ]
-        for ring in self._rings:
+        for ring in self.rings:
             ring.recover()
         self.sent = 0
         self.expected = [Expected() for _ in self.symbols]
@@ -90,14 +94,14 @@ class Driver:
             index = self._random.randrange(len(self.symbols))
             price, size = round(self._random.uniform(1, 100), 2), float(self._random.randrange(1, 1000))
             exchange_ns, receive_ns = self.sent, time.time_ns()
-            row, shard = self._places[index]
+            row, shard = self.places[index]
             record = _TRADE.pack(
                 row, Kind.TRADE, 1, Flag.HAS_A | Flag.HAS_B, exchange_ns, receive_ns, self.sent, price, size, 0.0, 0.0
             )
-            while not self._rings[shard].append(record):
+            while not self.rings[shard].append(record):
                 self._supervisor.poll(0.0)
             self.expected[index].add(price, size, exchange_ns, receive_ns, self.sent)
-        for ring in self._rings:
+        for ring in self.rings:
             ring.publish()
 
     def await_applied(self, market: Market, patience_s: float = 10.0) -> None:

@@ -152,7 +152,7 @@ def test_an_unknown_symbol_is_an_error_that_knows_what_was_meant(
 def test_what_interrupted_the_whole_connection_counts_for_every_symbol(market: openbell.Market, driver: Driver) -> None:
     flags = Flag.HAS_A | Flag.HAS_B
     gap = struct.pack("<IBBH7q", ROW_NONE, Kind.GAP, 0, flags, 0, 0, 0, GapReason.DISCONNECT, -1, 0, 0)
-    for ring in driver._rings:
+    for ring in driver.rings:
         assert ring.append(gap)
         ring.publish()
     deadline = time.monotonic() + 5

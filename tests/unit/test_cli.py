@@ -17,7 +17,7 @@ from openbell.cli.output import Output
 from openbell.cli.root import root
 from openbell.errors import CaptureError, ConfigError, FeedNotFound
 
-VERBS = ("demo", "record", "run", "simulate", "snapshot", "status", "subscribe", "symbols", "unsubscribe")
+VERBS = ("book", "demo", "record", "run", "simulate", "snapshot", "status", "subscribe", "symbols", "unsubscribe")
 
 
 def test_the_verbs_are_those_that_the_documentation_names() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from openbell.cli.book import book
 from openbell.cli.demo import demo
 from openbell.cli.exits import FAILED, INTERRUPTED, OK, USAGE
 from openbell.cli.record import record
@@ -50,7 +51,7 @@ def root() -> None:
     """
 
 
-for verb in (demo, run, symbols, snapshot, status, simulate, record, subscribe, unsubscribe):
+for verb in (demo, run, symbols, snapshot, book, status, simulate, record, subscribe, unsubscribe):
     root.add_command(verb)
 
 

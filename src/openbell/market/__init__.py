@@ -1,8 +1,9 @@
 """What users import: a running feed's market, read-only, from any process."""
 
 from openbell.market.attach import attach
+from openbell.market.book import Book
 from openbell.market.market import Market
 from openbell.market.row import Row
 from openbell.market.snapshot import Snapshot
 
-__all__ = ["Market", "Row", "Snapshot", "attach"]
+__all__ = ["Book", "Market", "Row", "Snapshot", "attach"]

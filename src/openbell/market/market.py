@@ -12,6 +12,7 @@ from openbell.core import snapshot as core
 from openbell.core import words
 from openbell.errors import UnknownSymbol
 from openbell.market.attachment import Attachment
+from openbell.market.book import Book
 from openbell.market.columns import Columns
 from openbell.market.row import Level, Row
 from openbell.market.session import FIXED, Session
@@ -226,6 +227,21 @@ class Market(Columns):
             return self[symbol]
         except UnknownSymbol:
             return default
+
+    def book(self, symbol: str) -> Book:
+        """Return a consistent copy of one symbol's last known order book.
+
+        Of a feed that keeps no levels (``book_levels = 0``), and of a symbol whose vendor sends no books, it is the
+        best bid and offer.
+
+        Raises
+        ------
+        UnknownSymbol
+            The feed has no such symbol; the message names those that are like it.
+        FeedGone
+            The feed does not run.
+        """
+        return Book.of(self[symbol])
 
     def snapshot(self, only_traded: bool | None = None) -> Snapshot:
         """Return a copy of all known symbols' rows, each consistent in itself.
