@@ -70,14 +70,17 @@ class Expected:
 class Driver:
     """Writes random trades of `symbols` symbols into the rings of a started feed that has no receiver."""
 
-    def __init__(self, supervisor: Supervisor, symbols: int = 100, seed: int = 1) -> None:
+    def __init__(self, supervisor: Supervisor, symbols: int = 100, seed: int = 1, *, backwards: bool = False) -> None:
         generation = supervisor.generation
         control = generation.open_control()
         self._supervisor = supervisor
         self._random = random.Random(seed)
         self.symbols = tuple(f"{600_000 + index}.SH" for index in range(symbols))
         table = SymbolTable(generation.body("symbols"), generation.symbols_lock)
-        self.places = [(table.insert(name.encode()), table.shard_of(name.encode())) for name in self.symbols]
+        # The first one to come has the first row.
+        for name in reversed(self.symbols) if backwards else self.symbols:
+            table.insert(name.encode())
+        self.places = [(table.lookup(name.encode()), table.shard_of(name.encode())) for name in self.symbols]
         self.rings = [
             RingWriter(generation.body(ring_name(0, worker)), control.worker_bell(worker), control.receiver_bell(0))
             for worker in range(supervisor.shape.workers)
