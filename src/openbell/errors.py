@@ -59,6 +59,46 @@ class InvalidArgument(OpenBellError, ValueError):
     """Say that a call makes no sense as it was made: which argument, what is wrong with it, what it may be."""
 
 
+class MissingExtra(OpenBellError, ImportError):
+    """Say that an optional library is not installed, and how to install it."""
+
+
+class ExpressionError(OpenBellError, ValueError):
+    """Say what is wrong with an expression over the columns of a market, and where.
+
+    Attributes
+    ----------
+    reason : str
+        What is wrong, without the place.
+    expression : str
+        As given.
+    start, end : int or None
+        Characters of it that are meant; None: all of it.
+    """
+
+    def __init__(self, reason: str, expression: str, start: int | None = None, end: int | None = None) -> None:
+        super().__init__(reason, expression, start, end)
+        self.reason = reason
+        self.expression = expression
+        self.start = start
+        self.end = start + 1 if end is None and start is not None else end
+
+    def __str__(self) -> str:
+        if self.start is None:
+            return f"{self.reason}: {self.expression!r}"
+        return f"{self.reason}: character {self.start + 1} of {self.expression!r}"
+
+    def pointed(self) -> str:
+        """Return the message with the expression below it, and marks under what is meant."""
+        from openbell.printable import printable
+
+        if self.start is None or self.end is None:
+            return f"{printable(self.reason)}\n    {printable(self.expression)}"
+        before, meant = self.expression[: self.start], self.expression[self.start : self.end]
+        marks = " " * len(printable(before)) + "^" * max(len(printable(meant)), 1)
+        return f"{printable(self.reason)}\n    {printable(self.expression)}\n    {marks}"
+
+
 class UnknownSymbol(OpenBellError, KeyError):
     """Say that a feed has no such symbol, and which of its symbols were probably meant.
 

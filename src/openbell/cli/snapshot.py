@@ -33,7 +33,7 @@ def snapshot(feed: str, symbols: tuple[str, ...], limit: int | None, everything:
     output = Output(as_json)
     with openbell.attach(feed) as market:
         # Whoever names a symbol wants to see it.
-        taken = market.snapshot(False if everything or symbols else None)
+        taken = market.snapshot(only_traded=False if everything or symbols else None)
         untraded = len(market) - len(taken.symbols)
     places = [taken.place(symbol) for symbol in symbols] if symbols else list(range(len(taken.symbols)))
     kept = places[:limit]

@@ -2,8 +2,9 @@
 
 from openbell.market.attach import attach
 from openbell.market.book import Book
+from openbell.market.expression import Expression
 from openbell.market.market import Market
 from openbell.market.row import Row
 from openbell.market.snapshot import Snapshot
 
-__all__ = ["Book", "Market", "Row", "Snapshot", "attach"]
+__all__ = ["Book", "Expression", "Market", "Row", "Snapshot", "attach"]

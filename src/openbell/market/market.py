@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from openbell.core import snapshot as core
-from openbell.core import words
 from openbell.errors import UnknownSymbol
 from openbell.market.attachment import Attachment
 from openbell.market.book import Book
@@ -17,6 +16,7 @@ from openbell.market.columns import Columns
 from openbell.market.row import Level, Row
 from openbell.market.session import FIXED, Session
 from openbell.market.snapshot import Snapshot
+from openbell.market.taking import scan_market, take
 from openbell.memory.segment import Kind
 from openbell.monitor.history import History, Life
 from openbell.monitor.status import Status, read_status
@@ -30,19 +30,20 @@ if TYPE_CHECKING:
     from openbell.control.client import FeedControl, Subscribed
     from openbell.control.protocol import Change
 
-_BOOK_PARTS = 4
 _GAPS = [name for name, _ in core.COLUMNS].index("gaps")
 
 
 class Market(Columns):
     """A feed's market, live and read-only; made by `openbell.attach`.
 
-    Three ways to read it:
+    Four ways to read it:
 
     ``market["600519.SH"]``
         one symbol's `Row`, consistent in itself. Some 10 us.
     ``market.snapshot()``
-        a `Snapshot` of all symbols, each row consistent in itself. Below 1 ms for 5,000.
+        a `Snapshot` of all symbols, each row consistent in itself. Below 1 ms for 11,000.
+    ``market.scan("change_pct > 3")``
+        a `Snapshot` of those for which an expression holds.
     ``market.last``, ``market.bid``, ... (every column)
         the live memory as numpy arrays, free. Read-only, indexed by row (`row`, `rows`), always current and **not
         consistent with one another**: between reading `bid` and reading `ask` the quote may have moved, so that the
@@ -243,16 +244,25 @@ class Market(Columns):
         """
         return Book.of(self[symbol])
 
-    def snapshot(self, only_traded: bool | None = None) -> Snapshot:
-        """Return a copy of all known symbols' rows, each consistent in itself.
+    def snapshot(
+        self,
+        symbols: Iterable[str] | None = None,
+        columns: Iterable[str] | None = None,
+        only_traded: bool | None = None,
+    ) -> Snapshot:
+        """Return a copy of all known symbols' rows, or of some, each consistent in itself.
 
         Never waits for a worker: a row whose worker died in the middle of an update is copied as it was before it.
 
         Parameters
         ----------
+        symbols : iterable of str, optional
+            Which ones, in this order. All that the feed knows by default, in row order.
+        columns : iterable of str, optional
+            Which columns to copy: fewer are quicker. Of derived ones, what they need is copied. All by default.
         only_traded : bool, optional
             True: leave out symbols that have not traded in their session, whose `open` is NaN. False: leave none out.
-            By default those of the sources whose configuration says ``only_traded = true``.
+            By default those of the sources whose configuration says ``only_traded = true``, unless `symbols` are named.
 
         Returns
         -------
@@ -262,26 +272,63 @@ class Market(Columns):
 
         Raises
         ------
+        UnknownSymbol
+            The feed has no symbol of that name.
+        KeyError
+            There is no column of that name; the message lists them.
         FeedGone
             The feed was stopped or restarted.
         """
-        return self._attachment.read(lambda session: self._snapshot(session, only_traded))
+        wanted = None if symbols is None else tuple(symbols)
+        names = None if columns is None else tuple(columns)
+        return self._attachment.read(lambda session: take(session, wanted, names, only_traded))
 
-    def _snapshot(self, session: Session, only_traded: bool | None) -> Snapshot:
-        symbols, rows, shards = session.directory.listing()
-        count = len(symbols)
-        workers = range(session.reader.workers)
-        wanted = np.concatenate((rows, np.array([session.feed_row(worker) for worker in workers], np.intp)))
-        copy = np.empty((len(session.dtypes), len(wanted)), np.uint64)
-        taken_ns = words.monotonic_ns() + session.control.clock_offset_ns
-        undone = session.reader.copy_rows(wanted.data, copy.data)
-        columns = {name: copy[index, :count].view(session.dtypes[name]) for index, name in session.public}
-        columns["gaps"] += copy[_GAPS, count:].view(np.int64)[shards]
-        book = copy[FIXED:, :count].view(np.float64).reshape(_BOOK_PARTS, session.reader.book_levels, count)
-        taken = Snapshot(self.feed, symbols, rows.copy(), columns, taken_ns, undone, book, session.states[rows])
-        if only_traded is None and session.asked.anywhere:
-            return taken.where(~np.isnan(taken.open) | ~session.asked.of(symbols))
-        return taken.where(~np.isnan(taken.open)) if only_traded else taken
+    def scan(
+        self,
+        expression: str,
+        sort: str | None = None,
+        top: int | None = None,
+        descending: bool = True,
+        columns: Iterable[str] | None = None,
+        only_traded: bool | None = None,
+    ) -> Snapshot:
+        """Return a snapshot of the symbols for which an expression holds.
+
+        Parameters
+        ----------
+        expression : str
+            Such as ``change_pct > 3 and volume_z > 2``: see `openbell.market.Expression`.
+        sort : str, optional
+            Column, or expression, to sort by: ``turnover``, ``abs(change_pct)``, ``symbol``. NaN comes last. Row order
+            by default.
+        top : int, optional
+            Keep at most so many.
+        descending : bool
+            Greatest first.
+        columns : iterable of str, optional
+            Which columns to copy besides those that the expressions look at: none is quickest. All by default.
+        only_traded : bool, optional
+            As in `snapshot`.
+
+        Raises
+        ------
+        ExpressionError
+            An expression cannot be understood; the error says what is wrong, and where.
+        KeyError, FeedGone
+            As `snapshot`.
+        ValueError
+            `top` is negative.
+
+        Examples
+        --------
+        ::
+
+            market.scan("change_pct > 3 and spread_bps < 20", sort="turnover", top=20).to_pandas()
+        """
+        names = None if columns is None else tuple(columns)
+        return self._attachment.read(
+            lambda session: scan_market(session, expression, sort, top, descending, names, only_traded)
+        )
 
     # ---- the feed itself ----
 

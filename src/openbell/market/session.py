@@ -58,6 +58,8 @@ class Session:
         Of all columns, in the order of copies.
     public : list of (int, str)
         Index in that order, and name, of each column that is shown.
+    places : dict of str to int
+        The same the other way round.
     row_struct : struct.Struct
         Of all columns of one row.
     states : numpy.ndarray of uint8, shape (rows,)
@@ -72,6 +74,7 @@ class Session:
         columns = self.reader.columns
         self.dtypes = {name: np.dtype("<f8" if kind == "f8" else "<i8") for name, kind in columns}
         self.public = [(index, name) for index, (name, _) in enumerate(columns) if name not in INTERNAL]
+        self.places = {name: index for index, name in self.public}
         self.row_struct = struct.Struct("=" + "".join("d" if kind == "f8" else "q" for _, kind in columns))
         self.directory = Directory(feed, generation.body("symbols"))
         self.control = generation.open_control()

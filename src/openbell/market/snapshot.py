@@ -1,42 +1,58 @@
-"""A copy of the whole market."""
+"""A copy of the market."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from openbell.errors import UnknownSymbol
-from openbell.market.columns import NAMES, Column, Columns
+from openbell.market import export
+from openbell.market.columns import NAMES, Column
+from openbell.market.derived import DERIVED, FORMULAS, WIDER, DerivedColumns, compute, needs
 from openbell.market.row import Level, Row
+from openbell.market.scan import scan
 from openbell.monitor.subscriptions import SubscriptionState
 
 if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
     from numpy.typing import NDArray
 
+    from openbell.market.expression import Expression
 
-class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
-    """All known symbols at (nearly) one instant, each row consistent in itself.
+VolumeZ = Callable[["NDArray[np.intp]", int], "NDArray[np.float64]"]
+"""From rows and the time of the copy to the column `volume_z`."""
+
+
+class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
+    """Symbols at (nearly) one instant, each row consistent in itself.
 
     A mapping of column name to array; every column is also an attribute: ``snapshot["last"] is snapshot.last``. The
     arrays are copies: yours to keep and to change, whatever becomes of the feed. Element i of each belongs to
     ``symbols[i]``. Rows are copied one after the other while the market moves: what belongs to one symbol fits
     together, two symbols may be some microseconds apart.
 
+    Derived columns (`change_pct`, `spread_bps`, ...) are computed from the copy when they are first asked for, as
+    attributes or by name, and kept. They are not among the names that iterating over the snapshot gives, which are
+    those that were copied. Only `volume_z` is more than that: it looks at the feed's bars when it is first asked for,
+    and therefore needs the feed unless it was named in ``columns`` when the snapshot was taken.
+
     Attributes
     ----------
     feed : str
         Name of the feed.
     symbols : tuple of str
-        The symbols, in row order.
+        The symbols, in row order, or in the order in which they were asked for.
     rows : numpy.ndarray of intp, shape (len(symbols),)
         Their rows in the live columns of the `Market`.
     taken_ns : int
         When the copy was begun, ns since the epoch.
     book_bids, book_bid_sizes, book_asks, book_ask_sizes : numpy.ndarray of float64, shape (levels, len(symbols))
-        The order book, best level first; no levels where the feed keeps none.
+        The order book, best level first; no levels where the feed keeps none, or only some columns were copied.
     subscriptions : numpy.ndarray of uint8, shape (len(symbols),)
         How far each subscription is, a `SubscriptionState`: rows of what was unsubscribed are what they were then.
     undone : int
@@ -56,6 +72,7 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         undone: int,
         book: NDArray[np.float64] | None = None,
         subscriptions: NDArray[np.uint8] | None = None,
+        volume_z: VolumeZ | None = None,
     ) -> None:
         self.feed = feed
         self.symbols = symbols
@@ -65,20 +82,56 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         self._columns = columns
         self._book = book
         self.subscriptions = np.zeros(len(symbols), np.uint8) if subscriptions is None else subscriptions
+        self._derived: dict[str, NDArray[Any]] = {}
+        self._volume_z = volume_z
+        self._turnover: float | None = None
         self._places: dict[str, int] = {}
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return the column `name`, shape (len(symbols),).
+        """Return the column `name`, copied or derived, shape (len(symbols),).
 
         Raises
         ------
         KeyError
-            There is no such column; the message lists them.
+            There is no such column, or what it needs was not copied; the message lists the columns.
+        FeedGone
+            It is `volume_z`, was not asked for before, and the feed does not run any more.
         """
-        try:
-            return self._columns[name]
-        except KeyError:
-            raise KeyError(f"no column {name!r}; the columns are {', '.join(self._columns)}") from None
+        found = self._columns.get(name)
+        if found is None:
+            found = self._derived.get(name)
+        if found is None:
+            self._derived[name] = found = self._derive(name)
+        return found
+
+    def _derive(self, name: str) -> NDArray[Any]:
+        if name not in FORMULAS and name not in WIDER:
+            names = ", ".join((*self._columns, *DERIVED))
+            raise KeyError(f"no column {name!r}; the columns are {names}")
+        if missing := [each for each in needs(name) if each not in self._columns]:
+            copied = ", ".join(self._columns)
+            raise KeyError(f"column {name!r} needs {', '.join(missing)}, and only {copied} were copied")
+        if name in FORMULAS:
+            return compute(name, self._columns)
+        if name == "turnover_share":
+            turnover = self._columns["turnover"]
+            total = self._total_turnover()
+            return turnover / total if total > 0 else np.full(len(turnover), np.nan)
+        if name == "staleness":
+            received = self._columns["receive_ns"]
+            return np.where(received == 0, np.nan, (self.taken_ns - received) / 1e9)
+        if self._volume_z is None:
+            return np.full(len(self.symbols), np.nan)
+        return self._volume_z(self.rows, self.taken_ns)
+
+    def _total_turnover(self) -> float:
+        if self._turnover is None:
+            self._turnover = float(self._columns["turnover"].sum())
+        return self._turnover
+
+    def is_computed(self, name: str) -> bool:
+        """Say whether column `name` costs nothing any more: it was copied, or was asked for before."""
+        return name in self._columns or name in self._derived
 
     def _levels(self, part: int) -> NDArray[np.float64]:
         if self._book is None:
@@ -87,18 +140,120 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         return part_of
 
     def where(self, keep: NDArray[np.bool_]) -> Snapshot:
-        """Return a snapshot of some of the symbols.
+        """Return a snapshot of some of the symbols, in the same order.
 
         Parameters
         ----------
         keep : numpy.ndarray of bool, shape (len(symbols),)
             Which ones, such as ``snapshot.volume > 0``.
         """
-        symbols = tuple(compress(self.symbols, keep.tolist()))
-        columns = {name: column[keep] for name, column in self._columns.items()}
-        book = None if self._book is None else self._book[:, :, keep]
-        kept = self.subscriptions[keep]
-        return Snapshot(self.feed, symbols, self.rows[keep], columns, self.taken_ns, self.undone, book, kept)
+        return self._some(keep, tuple(compress(self.symbols, keep.tolist())))
+
+    def take(self, places: NDArray[np.intp]) -> Snapshot:
+        """Return a snapshot of some of the symbols, in an order of one's own.
+
+        Parameters
+        ----------
+        places : numpy.ndarray of intp
+            Indices in `symbols`, such as ``numpy.argsort(snapshot.turnover)``.
+        """
+        return self._some(places, tuple(map(self.symbols.__getitem__, places.tolist())))
+
+    def _some(self, chosen: NDArray[Any], symbols: tuple[str, ...]) -> Snapshot:
+        columns = {name: column[chosen] for name, column in self._columns.items()}
+        book = None if self._book is None else self._book[:, :, chosen]
+        kept = self.subscriptions[chosen]
+        some = Snapshot(
+            self.feed, symbols, self.rows[chosen], columns, self.taken_ns, self.undone, book, kept, self._volume_z
+        )
+        some._derived = {name: column[chosen] for name, column in self._derived.items()}
+        if "turnover" in self._columns:
+            # Shares are those of what was taken, however little of it is kept.
+            some._turnover = self._total_turnover()
+        return some
+
+    def scan(
+        self,
+        expression: str | Expression,
+        sort: str | Expression | None = None,
+        top: int | None = None,
+        descending: bool = True,
+    ) -> Snapshot:
+        """Return a snapshot of the symbols for which an expression holds.
+
+        Parameters
+        ----------
+        expression : str or Expression
+            Such as ``change_pct > 3 and spread_bps < 20``: see `openbell.market.Expression`.
+        sort : str or Expression, optional
+            Column, or expression, to sort by: ``turnover``, ``abs(change_pct)``, ``symbol``. NaN comes last. By default
+            the order stays.
+        top : int, optional
+            Keep at most so many.
+        descending : bool
+            Greatest first.
+
+        Raises
+        ------
+        ExpressionError
+            An expression cannot be understood; the error says what is wrong, and where.
+        ValueError
+            `top` is negative.
+        """
+        return self.take(scan(self, (*self._columns, *DERIVED), expression, sort, top, descending))
+
+    def to_dict(self, columns: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Return a plain dict of arrays: ``symbol``, and the columns by name.
+
+        Nothing is copied: the arrays of columns are those of the snapshot.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Which ones, derived ones too. By default all that were copied.
+        """
+        return export.to_dict(self, columns)
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pyarrow.Table:
+        """Return a `pyarrow.Table` with ``symbol`` and the columns, without copying them.
+
+        What is not there is null: NaN in float64 columns, and times that are 0. Times are ``timestamp[ns, tz=UTC]``;
+        `session` stays a whole number, yyyymmdd. The table borrows the snapshot's arrays, and shows later changes of
+        them.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Which ones, derived ones too. By default all that were copied.
+
+        Raises
+        ------
+        MissingExtra
+            pyarrow is not installed: ``pip install "openbell[arrow]"``.
+        """
+        return export.to_arrow(self, columns)
+
+    def to_polars(self, columns: Sequence[str] | None = None) -> polars.DataFrame:
+        """Return a `polars.DataFrame` of the same, without copying numbers: nulls and UTC times as in `to_arrow`.
+
+        Raises
+        ------
+        MissingExtra
+            polars or pyarrow is not installed: ``pip install "openbell[polars]"``.
+        """
+        return export.to_polars(self, columns)
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
+        """Return a `pandas.DataFrame` with the symbols as its index.
+
+        Numbers are not copied. What is not there is NaN, as here, and NaT in times, which are ``datetime64[ns, UTC]``.
+
+        Raises
+        ------
+        MissingExtra
+            pandas is not installed: ``pip install "openbell[pandas]"``.
+        """
+        return export.to_pandas(self, columns)
 
     def place(self, symbol: str) -> int:
         """Return the index of `symbol` in `symbols` and in every column.
@@ -122,9 +277,11 @@ class Snapshot(Columns, Mapping[str, "NDArray[Any]"]):
         ------
         UnknownSymbol
             The snapshot has no such symbol.
+        KeyError
+            Only some columns were copied.
         """
         place = self.place(symbol)
-        values = (self._columns[name].item(place) for name in NAMES)
+        values = [self.column(name).item(place) for name in NAMES]
         levels = [] if self._book is None else self._book[:, :, place].T.tolist()
         book = tuple(Level(*level) for level in levels)
         subscription = SubscriptionState(self.subscriptions[place])

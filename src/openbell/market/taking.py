@@ -1,0 +1,132 @@
+"""Copying rows of the market out of shared memory into a `Snapshot`."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from openbell.core import words
+from openbell.market.columns import NAMES
+from openbell.market.derived import DERIVED, needs
+from openbell.market.scan import understand
+from openbell.market.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from openbell.market.session import Session
+
+_BOOK_PARTS = 4
+
+
+def take(
+    session: Session, symbols: tuple[str, ...] | None, columns: tuple[str, ...] | None, only_traded: bool | None
+) -> Snapshot:
+    """Return a consistent copy; the parameters are those of `Market.snapshot`.
+
+    Raises
+    ------
+    UnknownSymbol, KeyError
+        There is no such symbol, or no such column.
+    FeedNotFound
+        The feed was stopped before all that is needed was read.
+    """
+    names = [name for _, name in session.public] if columns is None else _copied(session, columns)
+    if symbols is None:
+        symbols, listed, shards = session.directory.listing()
+        # The caller's own, to change as they like.
+        rows = listed.copy()
+        traded = session.asked.of(symbols) if only_traded is None and session.asked.anywhere else only_traded or False
+    else:
+        rows, shards = _find(session, symbols)
+        traded = only_traded or False
+    # To leave out what has not traded, its first price must be looked at, whether it was asked for or not.
+    extra = ("open",) if traded is not False and "open" not in names else ()
+    taken = _copy(session, symbols, rows, shards, [*names, *extra], whole=columns is None)
+    if columns is not None and "volume_z" in columns:
+        taken.column("volume_z")
+    return taken if traded is False else taken.where(~(np.isnan(taken.open) & traded))
+
+
+def scan_market(
+    session: Session,
+    expression: str,
+    sort: str | None,
+    top: int | None,
+    descending: bool,
+    columns: tuple[str, ...] | None,
+    only_traded: bool | None,
+) -> Snapshot:
+    """Return a copy of the symbols for which an expression holds; the parameters are those of `Market.scan`.
+
+    Raises
+    ------
+    ExpressionError, KeyError, ValueError
+        As `Market.scan`.
+    FeedNotFound
+        As `take`.
+    """
+    known = (*(name for _, name in session.public), *DERIVED)
+    terms = [understand(expression, known)]
+    if sort is not None and sort != "symbol":
+        terms.append(understand(sort, known))
+    looked_at = frozenset[str]().union(*(each.names for each in terms))
+    if columns is not None:
+        columns = (*columns, *sorted(looked_at - set(columns)))
+    taken = take(session, None, columns, only_traded)
+    return taken.scan(terms[0], terms[-1] if len(terms) > 1 else sort, top, descending)
+
+
+def _copied(session: Session, columns: Iterable[str]) -> list[str]:
+    """Return what must be copied for `columns`, in the order of the feed."""
+    public = [name for _, name in session.public]
+    known = {*public, *DERIVED}
+    for name in columns:
+        if name not in known:
+            raise KeyError(f"no column {name!r}; the columns are {', '.join((*public, *DERIVED))}")
+    wanted = set(chain.from_iterable(map(needs, columns))) - {"volume_z"}
+    return [name for name in public if name in wanted]
+
+
+def _find(session: Session, symbols: tuple[str, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    found = [session.directory.find(symbol) for symbol in symbols]
+    both = np.array(found, np.intp).reshape(len(found), 2)
+    return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
+
+
+def _copy(
+    session: Session,
+    symbols: tuple[str, ...],
+    rows: NDArray[np.intp],
+    shards: NDArray[np.intp],
+    names: list[str],
+    *,
+    whole: bool,
+) -> Snapshot:
+    reader, count = session.reader, len(symbols)
+    # What interrupts a whole connection is counted in one row of each worker.
+    feed_rows = [session.feed_row(worker) for worker in range(reader.workers)] if "gaps" in names else []
+    wanted = np.concatenate((rows, np.array(feed_rows, np.intp)))
+    copy = np.empty((len(names), len(wanted)), np.uint64)
+    taken_ns = words.monotonic_ns() + session.control.clock_offset_ns
+    undone = reader.copy_rows(wanted.data, copy.data, [session.places[name] for name in names])
+    columns = {name: copy[at, :count].view(session.dtypes[name]) for at, name in enumerate(names)}
+    if feed_rows:
+        gaps = copy[names.index("gaps"), count:].view(np.int64)
+        if gaps.any():
+            columns["gaps"] += gaps[shards]
+    book = None
+    if whole:
+        levels = copy[len(NAMES) : len(NAMES) + _BOOK_PARTS * reader.book_levels, :count]
+        book = levels.view(np.float64).reshape(_BOOK_PARTS, reader.book_levels, count)
+    states = session.states[rows]
+    return Snapshot(session.feed, symbols, rows, columns, taken_ns, undone, book, states, partial(_volume_z, session))
+
+
+def _volume_z(session: Session, rows: NDArray[np.intp], taken_ns: int) -> NDArray[np.float64]:
+    return np.full(len(rows), np.nan)

@@ -1,0 +1,195 @@
+"""What expressions are made of: functions from the columns of a market to one value a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from openbell.market.derived import FORMULAS, compute
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FEW = 4
+"""Once at most one row in so many is left, the rest of an ``and`` looks only at those that are."""
+
+
+class Kind(Enum):
+    """What a term is: a number, a condition that holds or not, or a text."""
+
+    NUMBER = auto()
+    CONDITION = auto()
+    TEXT = auto()
+
+
+class Table(Protocol):
+    """The columns of a market."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbol of each row."""
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column by its name."""
+
+    def is_computed(self, name: str) -> bool:
+        """Say whether the column costs nothing any more."""
+
+
+class Frame:
+    """Some rows of a table.
+
+    Parameters
+    ----------
+    table : Table
+    places : array of intp, optional
+        Which ones; all by default.
+    """
+
+    def __init__(self, table: Table, places: NDArray[np.intp] | None = None) -> None:
+        self._table = table
+        self._places = places
+        self.rows = len(table.symbols) if places is None else len(places)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols of the whole table."""
+        return self._table.symbols
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return these rows of a column."""
+        if self._places is not None and name in FORMULAS and not self._table.is_computed(name):
+            # For a few rows, a few are computed.
+            needed = {each: self.column(each) for each in FORMULAS[name].needs}
+            return compute(name, needed)
+        return self.rows_of(self._table.column(name))
+
+    def rows_of(self, column: NDArray[Any]) -> NDArray[Any]:
+        """Return these rows of what is there for the whole table."""
+        return column if self._places is None else column[self._places]
+
+    def take(self, places: NDArray[np.intp]) -> Frame:
+        """Return some of these rows."""
+        return Frame(self._table, places if self._places is None else self._places[places])
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A part of an expression.
+
+    Attributes
+    ----------
+    kind : Kind
+    names : frozenset of str
+        Columns that it looks at.
+    evaluate : callable
+        From a `Frame` to one value a row, or to a single one if it `is_constant`.
+    is_constant : bool
+        Whether it is the same for all rows.
+    text : str, optional
+        What it is, if it is a text in quotes.
+    """
+
+    kind: Kind
+    names: frozenset[str]
+    evaluate: Callable[[Frame], Any]
+    is_constant: bool
+    text: str | None = None
+
+
+def constant(value: np.int64 | np.float64) -> Term:
+    """Return a number as a term."""
+    return Term(Kind.NUMBER, frozenset(), lambda _: value, is_constant=True)
+
+
+def pick(name: str) -> Term:
+    """Return a column as a term."""
+    return Term(Kind.NUMBER, frozenset((name,)), lambda frame: frame.column(name), is_constant=False)
+
+
+def combine(function: Callable[..., Any], terms: Sequence[Term], kind: Kind = Kind.NUMBER) -> Term:
+    """Return a numpy function of numbers as a term.
+
+    Whole numbers are made floats where they could overflow: only sums and differences of them stay whole.
+    """
+    is_constant = all(each.is_constant for each in terms)
+    # Of two constants nobody knows how large they are.
+    exact = kind is Kind.CONDITION or (function in _EXACT and not (is_constant and len(terms) > 1))
+    parts = [each.evaluate if exact else _as_float(each.evaluate) for each in terms]
+    names = _names(terms)
+    if len(parts) == 1:
+        (only,) = parts
+        return Term(kind, names, lambda frame: function(only(frame)), is_constant)
+    left, right = parts
+    return Term(kind, names, lambda frame: function(left(frame), right(frame)), is_constant)
+
+
+_EXACT = (np.add, np.subtract, np.negative, np.abs, np.minimum, np.maximum)
+
+
+def _as_float(evaluate: Callable[[Frame], Any]) -> Callable[[Frame], Any]:
+    def evaluated(frame: Frame) -> Any:
+        found = evaluate(frame)
+        return found if found.dtype == np.float64 else found.astype(np.float64)
+
+    return evaluated
+
+
+def both(terms: Sequence[Term]) -> Term:
+    """Return the condition that all of `terms` hold. Those behind look only at what those before have left."""
+
+    def evaluate(frame: Frame) -> NDArray[np.bool_]:
+        held: NDArray[np.bool_] = terms[0].evaluate(frame)
+        for term in terms[1:]:
+            if np.count_nonzero(held) * _FEW > len(held):
+                held = held & term.evaluate(frame)
+                continue
+            places = np.flatnonzero(held)
+            left = places[term.evaluate(frame.take(places))]
+            held = np.zeros(len(held), np.bool_)
+            held[left] = True
+        return held
+
+    return Term(Kind.CONDITION, _names(terms), evaluate, is_constant=False)
+
+
+def either(terms: Sequence[Term]) -> Term:
+    """Return the condition that any of `terms` holds."""
+
+    def evaluate(frame: Frame) -> NDArray[np.bool_]:
+        held: NDArray[np.bool_] = terms[0].evaluate(frame)
+        for term in terms[1:]:
+            held = held | term.evaluate(frame)
+        return held
+
+    return Term(Kind.CONDITION, _names(terms), evaluate, is_constant=False)
+
+
+def negate(term: Term) -> Term:
+    """Return the condition that `term` does not hold."""
+    return Term(Kind.CONDITION, term.names, lambda frame: ~term.evaluate(frame), is_constant=False)
+
+
+def symbols_where(test: Callable[[str], bool]) -> Term:
+    """Return the condition that a test holds of the symbol."""
+    # The symbols of a market are the same tuple until another one comes: each is asked once, not once a scan.
+    kept: tuple[tuple[str, ...], NDArray[np.bool_]] = ((), np.empty(0, np.bool_))
+
+    def evaluate(frame: Frame) -> NDArray[Any]:
+        nonlocal kept
+        symbols, held = kept
+        if symbols is not frame.symbols:
+            symbols = frame.symbols
+            held = np.fromiter(map(test, symbols), np.bool_, len(symbols))
+            kept = symbols, held
+        return frame.rows_of(held)
+
+    return Term(Kind.CONDITION, frozenset(), evaluate, is_constant=False)
+
+
+def _names(terms: Sequence[Term]) -> frozenset[str]:
+    return frozenset[str]().union(*(each.names for each in terms))
