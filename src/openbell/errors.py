@@ -27,6 +27,14 @@ class FeedGone(FeedError):
     """Say that the feed was stopped or restarted while it was in use; attach again."""
 
 
+class ReaderCut(FeedError):
+    """Say that a tethered reader was cut off: it held the writer for longer than its budget. Join again."""
+
+
+class TooManyConsumers(FeedError):
+    """Say that all places for tethered readers are taken; the message says by whom."""
+
+
 class LayoutMismatch(FeedError):
     """Say that shared memory was written by another layout version; the message names both versions."""
 

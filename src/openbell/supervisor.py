@@ -20,8 +20,8 @@ from openbell.calendars import with_schedule
 from openbell.core import ring
 from openbell.errors import FeedError
 from openbell.lifeline import EXIT_REFUSED
+from openbell.memory import consumers, runtime
 from openbell.memory import generation as generations
-from openbell.memory import runtime
 from openbell.memory.generation import Generation
 from openbell.memory.locks import RoleLock
 from openbell.memory.names import ring_name
@@ -51,6 +51,7 @@ STUCK_S = 1.0
 """A worker whose heart is silent for so long must not hold up a stop. Hearts beat five times a second or more."""
 _HEARTBEAT_S = 0.1
 _CLOCK_S = 1.0
+_REAP_S = 0.2
 _STOP_LOOK_S = 0.02
 
 
@@ -108,6 +109,7 @@ class Supervisor:
         self._workers: list[Role] = []
         self._beat_due = 0.0
         self._clock_due = 0.0
+        self._reap_due = 0.0
         self._vanished = 0
         self._refresher: Refresher | None = None
         self.killed: tuple[str, ...] = ()
@@ -312,6 +314,10 @@ class Supervisor:
                 self._clock_due = now + _CLOCK_S
                 if refresh_clock_offset(control):
                     log.warning("the wall clock was stepped; latencies across the step are not counted")
+            if now >= self._reap_due:
+                self._reap_due = now + _REAP_S
+                for slot, pid, label in consumers.reap(self._generation):
+                    log.warning("tethered reader %d (pid %d, %r) is dead; it holds nobody any more", slot, pid, label)
 
     def _mourn(self, role: Role, now: float) -> None:
         """Deal with a process that ended though nobody asked it to."""

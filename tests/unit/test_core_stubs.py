@@ -15,7 +15,19 @@ from typing import Any
 
 import pytest
 
-MODULES = ("words", "symbols", "ring", "snapshot", "apply", "histogram", "plan", "listener", "baseline")
+MODULES = (
+    "words",
+    "symbols",
+    "ring",
+    "snapshot",
+    "apply",
+    "histogram",
+    "plan",
+    "listener",
+    "baseline",
+    "tether",
+    "watch",
+)
 # What the plan borrows from the vocabulary, for a check at import.
 BORROWED = {"PLAN_WINDOW"}
 

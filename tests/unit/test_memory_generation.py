@@ -38,7 +38,7 @@ def lock(runtime_dir: Path, feed_name: str) -> Iterator[RoleLock]:
 def test_a_generation_has_all_its_segments_formatted_and_private(lock: RoleLock) -> None:
     directory = lock.path.parent
     made = Generation.create(directory, SMALL, b"{}")
-    assert set(made.segments) == {"control", "symbols", "snapshot", "history", "subscriptions"} | {
+    assert set(made.segments) == {"control", "symbols", "snapshot", "history", "subscriptions", "consumers"} | {
         f"ring-{r}-{w}" for r in (0, 1) for w in (0, 1, 2)
     }
     assert made.path.stat().st_mode & 0o777 == 0o700

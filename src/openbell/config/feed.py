@@ -36,6 +36,8 @@ class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     overflow : str
         What happens when a ring is full. ``"block"``: reading from the socket pauses; ``"conflate"``: what waits is
         merged, per symbol; ``"drop"``: it is dropped, and counted.
+    max_hold_ms : int
+        For how long a tethered reader that lags a whole ring may hold up the receiver before it is cut off, 0 to 2,000.
     book_levels : int
         Levels of the order book in the snapshot, 0 to 10; 0: none beyond the best bid and ask.
     calendar : str
@@ -56,6 +58,7 @@ class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ring_capacity: Annotated[int, Meta(ge=8, le=1 << 30)] = 65536
     wait: Literal["adaptive", "park", "yield", "spin"] = "adaptive"
     overflow: Overflow = "block"
+    max_hold_ms: Annotated[int, Meta(ge=0, le=2000)] = 100
     book_levels: Annotated[int, Meta(ge=0, le=10)] = 0
     calendar: str = ""
     roll_minutes_before_open: Annotated[int, Meta(ge=0, le=1440)] = 45

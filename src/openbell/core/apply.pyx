@@ -36,6 +36,7 @@ from openbell.core.atomics cimport (
     undo_disabled,
 )
 from openbell.core.buffers cimport Borrowed, borrow_writable
+from openbell.core.consumers cimport ReadersBell, ring_readers, wake_readers
 from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on, wake_anyway
 from openbell.core.histogram cimport Histogram, observe
 from openbell.core.layout cimport (
@@ -171,6 +172,8 @@ cdef class Applier:
         changes the feed row alone.
     exchange_histogram : writable buffer, optional
         Gets the time from each record's `exchange_ns` to the snapshot, which may be negative: clocks differ.
+    readers_bell : writable buffer, optional
+        The bell that readers of the feed share; rung behind each batch.
 
     Notes
     -----
@@ -192,6 +195,7 @@ cdef class Applier:
     cdef Record *records[RINGS_MAX]
     cdef Bell *producers[RINGS_MAX]
     cdef Bell *bell
+    cdef ReadersBell *readers_bell
     cdef uint64_t *counters
     cdef Histogram *histogram
     cdef Histogram *exchange_histogram
@@ -204,7 +208,8 @@ cdef class Applier:
     cdef int wait
 
     def __init__(self, snapshot, int worker, list rings, worker_bell, list producer_bells, counters, histogram,
-                 clock_offset, wait="adaptive", SymbolTable symbols=None, exchange_histogram=None):
+                 clock_offset, wait="adaptive", SymbolTable symbols=None, exchange_histogram=None,
+                 readers_bell=None):
         cdef Borrowed lent
         cdef int i
         if wait not in WAITS:
@@ -247,6 +252,9 @@ cdef class Applier:
         if exchange_histogram is not None:
             self.exchange_histogram = <Histogram *>self._hold(exchange_histogram, sizeof(Histogram))
         self.clock_offset = <uint64_t *>self._hold(clock_offset, 8)
+        self.readers_bell = NULL
+        if readers_bell is not None:
+            self.readers_bell = <ReadersBell *>self._hold(readers_bell, sizeof(ReadersBell))
         if not self.counters[C_CLOCK_OFFSET]:
             # The first worker here. Another one finds what its predecessor went by: the clock may have been stepped since.
             self.counters[C_CLOCK_OFFSET] = load_relaxed(self.clock_offset)
@@ -265,9 +273,11 @@ cdef class Applier:
             1 if a row was put back, else 0. The record is applied again by `run`.
         """
         cdef int i
-        # The dead one may have freed space, or taken a producer's flag, and not come to waking it.
+        # The dead one may have freed space, or taken a producer's or the readers' flag, and not come to waking them.
         for i in range(self.ring_count):
             wake_anyway(self.producers[i])
+        if self.readers_bell is not NULL:
+            wake_readers(self.readers_bell)
         return self._restore()
 
     cdef int _restore(self) except -1:
@@ -403,6 +413,8 @@ cdef class Applier:
             done += self._apply(ring, record, at + done, available - done)
             units += 1
         ring_bell(self.producers[ring])
+        if self.readers_bell is not NULL:
+            ring_readers(self.readers_bell)
         self._time(received, stamped, units, at >= self.timed_after[ring])
         self.counters[C_BATCHES] += 1
         return done

@@ -39,6 +39,9 @@ cdef extern from *:
     static inline uint32_t ob_load32_acquire(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static inline void ob_store32(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
     static inline uint32_t ob_exchange32(uint32_t *p, uint32_t v) { return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL); }
+    static inline int ob_swap_if(uint64_t *p, uint64_t expected, uint64_t value) {
+        return __atomic_compare_exchange_n(p, &expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    }
     static inline void ob_increment32(uint32_t *p) { __atomic_fetch_add(p, 1, __ATOMIC_ACQ_REL); }
     static inline void ob_fence_release(void) { __atomic_thread_fence(__ATOMIC_RELEASE); }
     static inline void ob_fence_acquire(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
@@ -127,6 +130,7 @@ cdef extern from *:
     uint32_t load32_acquire "ob_load32_acquire"(const uint32_t *p) noexcept nogil
     void store32 "ob_store32"(uint32_t *p, uint32_t value) noexcept nogil
     uint32_t exchange32 "ob_exchange32"(uint32_t *p, uint32_t value) noexcept nogil
+    bint swap_if "ob_swap_if"(uint64_t *p, uint64_t expected, uint64_t value) noexcept nogil
     void increment32 "ob_increment32"(uint32_t *p) noexcept nogil
     void fence_release "ob_fence_release"() noexcept nogil
     void fence_acquire "ob_fence_acquire"() noexcept nogil

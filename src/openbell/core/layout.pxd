@@ -60,3 +60,7 @@ cdef enum:
 cdef enum:
     # uint32 max: a record that concerns no symbol.
     ROW_NONE = 0xFFFFFFFF
+
+cdef inline bint of_group(const Record *record) noexcept nogil:
+    """Whether a record is of a kind that only comes in groups, FIRST to LAST."""
+    return record.kind == KIND_LEVEL or record.kind == KIND_TRADES

@@ -2,7 +2,9 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from openbell.core.buffers cimport Borrowed
+from openbell.core.consumers cimport ReadersBell
 from openbell.core.doorbell cimport Bell
+from openbell.core.gate cimport TetherGate
 from openbell.core.layout cimport Record
 
 ctypedef struct RingWords:
@@ -21,6 +23,7 @@ cdef enum:
     RING_HEADER = 1024
 
 cdef RingWords *ring_words(Borrowed lent) except NULL
+cdef bytes copy_records(const Record *records, uint64_t at, uint64_t n, uint64_t capacity)
 
 
 cdef class RingWriter:
@@ -29,6 +32,9 @@ cdef class RingWriter:
     cdef Record *records
     cdef Bell *worker_bell
     cdef Bell *own_bell
+    # What readers sleep on, or NULL; and what holds us back besides the worker, or None.
+    cdef ReadersBell *readers_bell
+    cdef TetherGate tethers
     cdef uint64_t capacity
     cdef uint64_t mask
     cdef uint64_t chunk
@@ -38,8 +44,12 @@ cdef class RingWriter:
     cdef uint64_t gate
     cdef int64_t max_wait_ns
     cdef bint recovered
+    # Whether a full fence came after the last claim: the next one must not be decided without it.
+    cdef bint fenced
 
     cdef bint extend(self, uint64_t need) noexcept nogil
+    cdef uint64_t _limit(self) noexcept nogil
+    cdef bint _held_by_readers(self, uint64_t need) noexcept nogil
     cdef bint wait_for_space(self, uint64_t need) noexcept nogil
     cdef void flush(self) noexcept nogil
 

@@ -17,6 +17,9 @@ class RingWriter:
         worker_bell: WriteableBuffer,
         own_bell: WriteableBuffer,
         max_wait_ns: int = 2_000_000,
+        tethers: WriteableBuffer | None = None,
+        readers_bell: WriteableBuffer | None = None,
+        max_hold_ns: int = 100_000_000,
     ) -> None: ...
     @property
     def position_next(self) -> int: ...

@@ -1,10 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The ring of one (receiver, worker) pair: one producer, one gating consumer, any number of taps.
+"""The ring of one (receiver, worker) pair: one producer, its worker, a few tethered readers, any number of taps.
 
 Positions count records since the ring was made and never wrap (64 bits); a slot is ``position & (capacity - 1)``.
 The producer raises `claim` before it touches a slot and `head` after; the worker raises `applied` behind it, and the
-producer never passes ``applied + capacity``. A tap holds nobody back: it copies, then asks `claim` what of its copy
-may have been overwritten meanwhile. docs/memory-model.md argues each SYNC POINT.
+producer never passes ``applied + capacity``. A tethered reader holds it back as well, for a bounded time
+(`openbell.core.tether`). A tap holds nobody back: it copies, then asks `claim` what of its copy may have been
+overwritten meanwhile. docs/memory-model.md argues each SYNC POINT.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -14,14 +15,18 @@ from libc.string cimport memcpy, memset
 from openbell.core.atomics cimport (
     crash_point,
     fence_acquire,
+    fence_full,
     fence_release,
     load_acquire,
     monotonic_ns,
     store_relaxed,
     store_release,
+    unlikely,
 )
 from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
+from openbell.core.consumers cimport ReadersBell, ring_readers, wake_readers
 from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on, wake_anyway
+from openbell.core.gate cimport TetherGate
 from openbell.core.layout cimport (
     FIRST_OF_GROUP,
     GAP_LAP,
@@ -30,17 +35,18 @@ from openbell.core.layout cimport (
     HAS_C,
     HAS_D,
     KIND_GAP,
-    KIND_LEVEL,
-    KIND_TRADES,
     LAST_OF_GROUP,
     RECORD_SIZE,
     ROW_NONE,
     Record,
+    of_group,
 )
 
 cdef enum:
     CHUNK_MAX = 1024
     CAPACITY_MIN = 8
+    # Between two looks at a reader that holds the producer: it cannot ring.
+    LOOK_NS = 100_000
 
 cdef RingWords *ring_words(Borrowed lent) except NULL:
     """Check that a buffer (of at least RING_HEADER bytes) holds a ring and return its words."""
@@ -103,14 +109,23 @@ cdef class RingWriter:
         Doorbells of the consumer and of this producer; borrowed.
     max_wait_ns : int
         How long a full ring holds the producer before it is told that there is no room.
+    tethers : writable buffer, optional
+        The ring's part of the consumers segment; borrowed. Without it only the worker holds the producer back.
+    readers_bell : writable buffer, optional
+        The bell that readers of the feed share; borrowed, and rung behind each head.
+    max_hold_ns : int
+        For how long a tethered reader may hold the producer before it is cut off.
     """
 
-    def __init__(self, buffer, worker_bell, own_bell, max_wait_ns=2_000_000):
+    def __init__(self, buffer, worker_bell, own_bell, max_wait_ns=2_000_000, tethers=None, readers_bell=None,
+                 max_hold_ns=100_000_000):
         cdef Borrowed lent = borrow_writable(buffer, RING_HEADER)
         cdef Borrowed worker = borrow_writable(worker_bell, sizeof(Bell))
         cdef Borrowed own = borrow_writable(own_bell, sizeof(Bell))
+        cdef Borrowed readers = None if readers_bell is None else borrow_writable(readers_bell, sizeof(ReadersBell))
         self.words = ring_words(lent)
-        self._lent = (lent, worker, own)
+        self._lent = (lent, worker, own, readers)
+        self.readers_bell = NULL if readers is None else <ReadersBell *>readers.data
         self.worker_bell = <Bell *>worker.data
         self.own_bell = <Bell *>own.data
         self.records = <Record *>(<uint8_t *>self.words + RING_HEADER)
@@ -118,6 +133,7 @@ cdef class RingWriter:
         self.mask = self.capacity - 1
         self.chunk = min(self.capacity // 4, <uint64_t>CHUNK_MAX)
         self.max_wait_ns = max_wait_ns
+        self.tethers = None if tethers is None else TetherGate(tethers, self.capacity, max_hold_ns)
         self.gate = load_acquire(&self.words.applied)
         self.position = self.published = load_acquire(&self.words.head)
         # What a dead producer claimed and did not publish is unknown: nothing may be written before `recover`.
@@ -152,33 +168,66 @@ cdef class RingWriter:
         self.published = head
         self.recovered = True
         self.flush()
-        # The dead one may have published, or taken the worker's flag, and not come to waking it.
+        # The dead one may have claimed and not fenced.
+        fence_full()
+        self.fenced = True
+        # It may have published, or taken the worker's or the readers' flag, and not come to waking them.
         wake_anyway(self.worker_bell)
+        if self.readers_bell is not NULL:
+            wake_readers(self.readers_bell)
         return claim - head
 
     cdef bint extend(self, uint64_t need) noexcept nogil:
         """Claim the next chunk, `need` records at least. Publishes what is written first, so that the worker never waits
         for a whole ring; all of that are whole groups, because a group is claimed before its first record is written."""
-        cdef uint64_t limit = self.gate + self.capacity
         cdef uint64_t wanted = max(self.chunk, need)
         if not self.recovered:
             # A claim may never decrease, and what the last producer claimed is not looked at yet.
             return False
         self.flush()
-        if self.position + wanted > limit:
+        if self.tethers is not None:
+            if not self.fenced:
+                fence_full()  # tether-join (the last claim before the look that decides this one)
+                self.fenced = True
+            # Before the first of them joins, this is one look at one line, which nobody writes.
+            if unlikely(self.tethers.changed()):
+                self.tethers.look(self.position)
+        if self.position + wanted > self._limit():
             self.gate = load_acquire(&self.words.applied)  # SYNC POINT: ring-gate
-            limit = self.gate + self.capacity
-            if self.position + need > limit:
+            if self._held_by_readers(need):
+                return False
+            if self.position + need > self._limit():
                 return False
         # What is claimed and not used up yet stays claimed.
-        self.claimed = max(self.claimed, min(self.position + wanted, limit))
+        self.claimed = max(self.claimed, min(self.position + wanted, self._limit()))
         store_relaxed(&self.words.claim, self.claimed)
+        self.fenced = False
         crash_point(20)
         fence_release()  # SYNC POINT: ring-claim (claim before the records that it covers)
         return True
 
+    cdef uint64_t _limit(self) noexcept nogil:
+        """Up to where may be claimed, as far as is known."""
+        if self.tethers is not None and self.tethers.lowest < self.gate:
+            return self.tethers.lowest + self.capacity
+        return self.gate + self.capacity
+
+    cdef bint _held_by_readers(self, uint64_t need) noexcept nogil:
+        """Whether tethered readers, and they alone, leave no room for `need` records. Cuts who has used up its budget."""
+        cdef uint64_t needed = self.position + need
+        if self.tethers is None or self.tethers.lowest >= self.gate and not self.tethers.since:
+            return False
+        self.tethers.look(self.position)
+        if needed <= self.gate + self.capacity:
+            while needed > self._limit():
+                if not self.tethers.cut(needed):
+                    return True
+        # There is room, or it is the worker that is waited for: none of their time.
+        self.tethers.release()
+        return False
+
     cdef bint wait_for_space(self, uint64_t need) noexcept nogil:
-        """Publish, ring the worker, and wait at most `max_wait_ns` for it to free `need` slots."""
+        """Publish, ring the worker, and wait at most `max_wait_ns` for `need` slots to be free."""
         cdef int64_t deadline = monotonic_ns() + self.max_wait_ns
         cdef int64_t left
         cdef unsigned int seen
@@ -192,6 +241,8 @@ cdef class RingWriter:
             if left <= 0:
                 cancel_wait(self.own_bell)
                 return False
+            if self.tethers is not None and self.tethers.since:
+                left = min(left, <int64_t>LOOK_NS)
             sleep_on(self.own_bell, seen, left)
 
     cdef void flush(self) noexcept nogil:
@@ -202,6 +253,9 @@ cdef class RingWriter:
         crash_point(24)
         self.published = self.position
         ring_bell(self.worker_bell)
+        self.fenced = True
+        if self.readers_bell is not NULL:
+            ring_readers(self.readers_bell)
         crash_point(25)
 
     def append(self, record: bytes) -> bool:
@@ -268,12 +322,12 @@ cdef class RingReader:
         cdef uint64_t n = load_acquire(&self.words.head) - at  # SYNC POINT: ring-head
         if n > <uint64_t>max_records:
             n = max_records
-        taken = _copy(self.records, at, n, self.words.capacity)
+        taken = copy_records(self.records, at, n, self.words.capacity)
         store_release(&self.words.applied, at + n)  # SYNC POINT: ring-gate
         return taken
 
 
-cdef bytes _copy(Record *records, uint64_t at, uint64_t n, uint64_t capacity):
+cdef bytes copy_records(const Record *records, uint64_t at, uint64_t n, uint64_t capacity):
     cdef bytes taken = PyBytes_FromStringAndSize(NULL, n * RECORD_SIZE)
     cdef char *target = PyBytes_AS_STRING(taken)
     cdef uint64_t first = at & (capacity - 1)
@@ -283,15 +337,11 @@ cdef bytes _copy(Record *records, uint64_t at, uint64_t n, uint64_t capacity):
     return taken
 
 
-cdef inline bint _of_group(const Record *record) noexcept nogil:
-    return record.kind == KIND_LEVEL or record.kind == KIND_TRADES
-
-
 cdef uint64_t _further(const char *records, uint64_t n) noexcept nogil:
     """How many of `n` records, from the first, are the rest of a group whose beginning is not there."""
     cdef const Record *record = <const Record *>records
     cdef uint64_t i = 0
-    while i < n and _of_group(&record[i]) and not record[i].flags & FIRST_OF_GROUP:
+    while i < n and of_group(&record[i]) and not record[i].flags & FIRST_OF_GROUP:
         i += 1
     return i
 
@@ -365,7 +415,7 @@ cdef class Tap:
             return b"", 0
         if head - self.at <= self.capacity:
             n = self._whole(n, head)
-            taken = _copy(self.records, self.at, n, self.capacity)
+            taken = copy_records(self.records, self.at, n, self.capacity)
             fence_acquire()  # SYNC POINT: ring-claim (the copy before the claim that judges it)
             # Acquired: the head that is read next must not be older than this claim.
             claim = load_acquire(&self.words.claim)
@@ -396,7 +446,7 @@ cdef class Tap:
         cdef const Record *record
         while 0 < n < head - self.at:
             record = &self.records[(self.at + n - 1) & (self.capacity - 1)]
-            if not _of_group(record) or record.flags & LAST_OF_GROUP:
+            if not of_group(record) or record.flags & LAST_OF_GROUP:
                 break
             n += 1
         return n
@@ -408,7 +458,7 @@ cdef class Tap:
             # Lapped since the caller looked: such a copy would also run past the end of the ring.
             return b"", 1
         n = self._whole(n, head)
-        taken = _copy(self.records, self.at, n, self.capacity)
+        taken = copy_records(self.records, self.at, n, self.capacity)
         fence_acquire()  # SYNC POINT: ring-claim
         if load_acquire(&self.words.claim) > self.at + self.capacity:
             return b"", 1

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openbell.core import ring, snapshot, symbols
+from openbell.core import ring, snapshot, symbols, tether
 from openbell.errors import FeedError, FeedNotFound, NoSpace
-from openbell.memory import runtime
+from openbell.memory import consumers, runtime
 from openbell.memory.locks import RoleLock, is_held
-from openbell.memory.names import CONFIG, ONE_TIME_FEED, SUPERVISOR_LOCK, SYMBOLS_LOCK, ring_name
+from openbell.memory.names import CONFIG, CONSUMERS, ONE_TIME_FEED, SUPERVISOR_LOCK, SYMBOLS_LOCK, ring_name
 from openbell.memory.segment import HEADER_BYTES, LAYOUT_VERSION, NO_ROOM, Kind, Segment, layout_version, mark_file_dead
 from openbell.memory.space import free_bytes
 from openbell.monitor import control, history
@@ -168,6 +168,7 @@ class Generation:
             for name, (kind, body_bytes) in shape.bodies().items():
                 made.segments[name] = Segment.create(made.path / name, kind, body_bytes, number)
             made._format(shape)
+            consumers.make_locks(made.path)
             made._insert(keys)
             made._announce(labels)
             _write(made.path / CONFIG, config)
@@ -192,6 +193,7 @@ class Generation:
         symbols.format(self.body("symbols"), shape.symbols_capacity, shape.workers)
         snapshot.format(self.body("snapshot"), shape.rows, shape.workers, shape.book_levels)
         history.format(self.body("history"), shape.connections)
+        consumers.format(self.body(CONSUMERS), shape.receivers, shape.workers)
         for receiver in range(shape.receivers):
             for worker in range(shape.workers):
                 # Distinct within a worker is what its undo word needs; distinct within the feed is easier to read.
@@ -256,6 +258,8 @@ class Generation:
             segment.mark_dead()
         if "control" in self.segments:
             control.wake_all(self.body("control"))
+        if CONSUMERS in self.segments and self.segments[CONSUMERS].writable:
+            tether.end(self.body(CONSUMERS))
 
     def unlink(self) -> None:
         """Remove the files. Who has them mapped keeps the memory until he lets go of it."""
@@ -288,8 +292,12 @@ def _remove(directory: Path) -> None:
         raise FeedError(f"cannot clear {directory}: {error.strerror}; remove it") from error
     for entry in entries:
         whole = mark_file_dead(entry)
-        if whole is not None and entry.name == "control" and layout_version(whole) == LAYOUT_VERSION:
+        if whole is None or layout_version(whole) != LAYOUT_VERSION:
+            continue
+        if entry.name == "control":
             control.wake_all(whole[HEADER_BYTES:])
+        elif entry.name == CONSUMERS:
+            tether.end(whole[HEADER_BYTES:])
     for entry in entries:
         try:
             entry.unlink()

@@ -41,14 +41,17 @@ class RoleLock:
     ----------
     path : Path
         The lock file; made with mode 0600 if it is not there.
+    create : bool
+        False: it is not made. Where it is missing, `acquire` raises FileNotFoundError.
 
     Notes
     -----
     A child made by ``fork`` shares the lock, and keeps it alive; start processes with ``subprocess`` or ``spawn``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
+        self._flags = os.O_RDWR | (os.O_CREAT if create else 0)
         self._fd: int | None = None
 
     @property
@@ -68,7 +71,7 @@ class RoleLock:
         """
         deadline = time.monotonic() + patience_s
         while True:
-            fd = _open(self.path, os.O_RDWR | os.O_CREAT)
+            fd = _open(self.path, self._flags)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_file(fd, self.path):

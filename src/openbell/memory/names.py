@@ -7,6 +7,7 @@ CURRENT = "current"
 CONFIG = "config.json"
 SYMBOLS_LOCK = "symbols.lock"
 CONTROL_LOCK = "control.lock"
+CONSUMERS = "consumers"
 
 ONE_TIME_FEED = re.compile("demo-[0-9]+")
 """Feeds named after a process: no later start takes such a name, to clear up after a killed one, but by chance."""
@@ -20,6 +21,11 @@ def receiver_lock(index: int) -> str:
 def worker_lock(index: int) -> str:
     """Return the name of the lock file of worker `index`."""
     return f"worker-{index}.lock"
+
+
+def consumer_lock(slot: int) -> str:
+    """Return the name of the lock file of the consumer in `slot`. In a generation's directory: it ends with that."""
+    return f"consumer-{slot}.lock"
 
 
 def desired_name(connection: int) -> str:

@@ -29,7 +29,7 @@ from openbell.core import words
 from openbell.errors import FeedError, FeedNotFound, LayoutMismatch, NoSpace
 from openbell.memory.locks import start_ticks
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 HEADER_BYTES = 4096
 _MAGIC = int.from_bytes(b"OPENBELL", "little")
 _AT_MAGIC, _AT_VERSION, _AT_SIZE, _AT_GENERATION, _AT_PID, _AT_TICKS, _AT_STATE, _AT_KIND = range(0, 64, 8)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbell.config import Feed
-from openbell.core import ring, snapshot, symbols
+from openbell.core import ring, snapshot, symbols, tether
 from openbell.errors import ConfigError
-from openbell.memory.names import ring_name
+from openbell.memory.names import CONSUMERS, ring_name
 from openbell.memory.segment import HEADER_BYTES, Kind
 from openbell.memory.space import MEBIBYTE, free_bytes, mebibytes
 from openbell.monitor import control, history, subscriptions
@@ -80,6 +80,7 @@ class Shape:
             "snapshot": (Kind.SNAPSHOT, snapshot.size(self.rows, self.workers, self.book_levels)),
             "subscriptions": (Kind.SUBSCRIPTIONS, subscriptions.size(self.rows)),
             "history": (Kind.HISTORY, history.size(self.connections)),
+            CONSUMERS: (Kind.CONSUMERS, tether.size(self.receivers * self.workers)),
         }
         for receiver in range(self.receivers):
             for worker in range(self.workers):

@@ -24,9 +24,10 @@ from openbell.core.snapshot import SnapshotReader
 from openbell.core.symbols import SymbolTable
 from openbell.errors import OpenBellError
 from openbell.lifeline import EXIT_ORPHANED, Lifeline
+from openbell.memory.consumers import Consumers
 from openbell.memory.generation import Generation
 from openbell.memory.locks import RoleLock
-from openbell.memory.names import control_socket, desired_name, receiver_lock, ring_name
+from openbell.memory.names import CONSUMERS, control_socket, desired_name, receiver_lock, ring_name
 from openbell.memory.segment import Kind
 from openbell.monitor.control import Control, ProcessSlot, ProcessState, ReceiverCounters
 from openbell.monitor.history import History
@@ -84,13 +85,21 @@ def _run(lifeline: Lifeline) -> int:
     slot.begin(os.getpid())
     bodies = [generation.open(ring_name(index, worker), Kind.RING, writable=True) for worker in range(control.workers)]
     began_before = slot.restarts > 0 or any(ring.positions(body)["head"] for body in bodies)
+    config = Config.from_json(generation.config)
+    consumers = Consumers(generation.open(CONSUMERS, Kind.CONSUMERS, writable=True))
     rings = [
-        RingWriter(body, control.worker_bell(worker), control.receiver_bell(index))
+        RingWriter(
+            body,
+            control.worker_bell(worker),
+            control.receiver_bell(index),
+            tethers=consumers.tethers(index, worker),
+            readers_bell=consumers.published_bell,
+            max_hold_ns=config.feed.max_hold_ms * 1_000_000,
+        )
         for worker, body in enumerate(bodies)
     ]
     for writer in rings:
         writer.recover()
-    config = Config.from_json(generation.config)
     symbols = SymbolTable(generation.open("symbols", Kind.SYMBOLS, writable=True), generation.symbols_lock)
     counters = control.receiver_counters(index)
     make_listener = compiled_listeners(symbols, rings, counters.memory, control.clock_offset)

@@ -11,9 +11,10 @@ from openbell.core.apply import Applier
 from openbell.core.symbols import SymbolTable
 from openbell.errors import OpenBellError
 from openbell.lifeline import EXIT_ORPHANED, Lifeline
+from openbell.memory.consumers import Consumers
 from openbell.memory.generation import Generation
 from openbell.memory.locks import RoleLock
-from openbell.memory.names import ring_name, worker_lock
+from openbell.memory.names import CONSUMERS, ring_name, worker_lock
 from openbell.memory.segment import Kind
 from openbell.monitor.control import ProcessState
 
@@ -101,6 +102,7 @@ def _run(lifeline: Lifeline, options: Options) -> int:
         options.wait,
         SymbolTable(generation.open("symbols", Kind.SYMBOLS)),
         control.exchange_histogram(index) if options.exchange_latency else None,
+        Consumers(generation.open(CONSUMERS, Kind.CONSUMERS, writable=True)).applied_bell,
     )
     applier.recover()
     slot.state = ProcessState.RUNNING

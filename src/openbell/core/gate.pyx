@@ -1,0 +1,95 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The producer's side of tethered readers: how far they let it go, how long each holds it, and the cut.
+
+Looked at once a claim, not once a record. Nothing that stands in the consumers segment is trusted with more than the
+budget: a cursor that makes no sense holds the producer for that long, and its reader is cut.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from openbell.core.atomics cimport crash_point, fence_full, load_acquire, load_relaxed, monotonic_ns, store_relaxed, swap_if
+from openbell.core.buffers cimport Borrowed, borrow_writable
+from openbell.core.consumers cimport SLOTS, STATE_ACTIVE, STATE_CUT, STATE_MASK, Tethers
+
+cdef enum:
+    NO_CURSOR = -1
+
+
+cdef class TetherGate:
+    """The tethers of one ring as its producer sees them.
+
+    Parameters
+    ----------
+    buffer : writable buffer
+        The ring's part of the consumers segment; borrowed.
+    capacity : int
+        Records of the ring.
+    budget_ns : int
+        For how long a reader may hold the producer before it is cut.
+    """
+
+    def __init__(self, buffer, uint64_t capacity, int64_t budget_ns):
+        cdef Borrowed lent = borrow_writable(buffer, sizeof(Tethers))
+        self._lent = lent
+        self.words = <Tethers *>lent.data
+        self.capacity = capacity
+        self.budget_ns = budget_ns
+        self.lowest = <uint64_t>NO_CURSOR
+
+    cdef void look(self, uint64_t position) noexcept nogil:
+        """Take note of where all readers are; charge those that held the producer since it last looked."""
+        cdef int64_t now = monotonic_ns() if self.since else 0
+        cdef int64_t elapsed = now - self.since
+        cdef uint64_t state, cursor
+        cdef int slot
+        self.lowest = <uint64_t>NO_CURSOR
+        for slot in range(SLOTS):
+            state = load_acquire(&self.words.state[slot])  # tether-join (the state before its cursor)
+            if state != self.seen[slot]:
+                # Somebody else, or one that has come back.
+                self.seen[slot] = state
+                self.held[slot] = 0
+                self.holding &= ~(<uint32_t>1 << slot)
+            if state & STATE_MASK != STATE_ACTIVE:
+                continue
+            if self.holding >> slot & 1:
+                self.held[slot] += elapsed
+                store_relaxed(&self.words.held_ns[slot], load_relaxed(&self.words.held_ns[slot]) + <uint64_t>elapsed)
+            cursor = load_acquire(&self.words.cursor[slot].at)  # tether-gate
+            self.cursor[slot] = cursor
+            if position - cursor <= self.capacity // 2:
+                self.held[slot] = 0
+            if cursor < self.lowest:
+                self.lowest = cursor
+        if self.since:
+            self.since = now
+
+    cdef bint cut(self, uint64_t needed) noexcept nogil:
+        """Readers alone keep the producer from writing up to `needed`: cut those whose budget is used up.
+
+        Returns
+        -------
+        bool
+            Whether one was cut, and the others were looked at again.
+        """
+        cdef bint any_cut = False
+        cdef int slot
+        if not self.since:
+            self.since = monotonic_ns()
+        self.holding = 0
+        for slot in range(SLOTS):
+            if self.seen[slot] & STATE_MASK != STATE_ACTIVE or needed - self.cursor[slot] <= self.capacity:
+                continue
+            if self.held[slot] < self.budget_ns:
+                self.holding |= <uint32_t>1 << slot
+                continue
+            crash_point(40)
+            # It may leave in this instant; then there is nothing to cut.
+            if swap_if(&self.words.state[slot], self.seen[slot], self.seen[slot] | STATE_CUT):
+                crash_point(41)
+                store_relaxed(&self.words.cuts[slot], load_relaxed(&self.words.cuts[slot]) + 1)
+            any_cut = True
+        if any_cut:
+            fence_full()  # tether-cut (the state before the records that it allows to be overwritten)
+            self.look(needed)
+        return any_cut
