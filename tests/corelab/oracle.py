@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corelab.minutes import Minutes
 from corelab.records import GAP, LEVEL, QUOTE, REPAIR, ROW_NONE, STATUS, TICKER, TRADE, TRADES, Record
 from openbell.core import snapshot
 
@@ -164,7 +165,9 @@ class Oracle:
     feed_row: int
     levels: int = 0
     owned: Iterable[int] = ()
+    bars: int = 0
     touched: dict[int, Row] = field(default_factory=dict)
+    minutes: dict[int, Minutes] = field(default_factory=dict)
 
     def apply(self, group: list[Record], position: int) -> None:
         """Apply the record, or the whole group, that begins at a ring position."""
@@ -176,6 +179,8 @@ class Oracle:
         if not known and record.kind == STATUS:
             self._market(record)
         row = self.touched.setdefault(record.row if known else self.feed_row, Row())
+        if known and self.bars:
+            self._bar(group, row)
         if not known:
             row.other(record)
         elif record.kind in kinds:
@@ -186,6 +191,17 @@ class Oracle:
             groups[record.kind](row, group)
         row.updated = position + len(group)
         row.version += 2
+
+    def _bar(self, group: list[Record], row: Row) -> None:
+        """Take a record of trades into the bars of its row, which has not seen it yet."""
+        record = group[0]
+        minutes = self.minutes.setdefault(record.row, Minutes())
+        if record.kind == TRADE:
+            minutes.trade(self.bars, record)
+        elif record.kind == TRADES and whole(group):
+            minutes.merged(self.bars, group)
+        elif record.kind == TICKER:
+            minutes.ticker(self.bars, record, row.last, row.volume, row.turnover, row.session)
 
     def _market(self, record: Record) -> None:
         session = None if record.value(0) is None else int(record.a)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from corelab.memory import memory
 from corelab.oracle import Copy
 from corelab.records import Record
+from openbell.core import bars as core_bars
 from openbell.core import histogram, ring, snapshot, words
 from openbell.core.apply import Applier
 from openbell.core.ring import RingWriter
@@ -19,7 +20,7 @@ SECOND = 1_000_000_000
 
 # Where the ring and the snapshot keep what tests must set by hand.
 AT_CLAIM, AT_HEAD, AT_APPLIED, AT_RECORDS = 128, 256, 384, 1024
-AT_UNDO, UNDO_BYTES = 256, 640
+AT_UNDO, UNDO_BYTES = 256, 768
 NO_UNDO = 2**64 - 1
 
 
@@ -34,6 +35,8 @@ class Rig:
         Records of each ring.
     table : SymbolTable, optional
         Says which rows the worker has to take to a new session.
+    bars : int
+        One-minute bars kept a row.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Rig:
         start: int = 0,
         book_levels: int = 0,
         table: SymbolTable | None = None,
+        bars: int = 0,
     ) -> None:
         self.rows = rows
         self.table = table
@@ -64,6 +68,9 @@ class Rig:
         self.counters = memory(512)
         self.histogram = memory(histogram.size())
         self.clock_offset = memory(64)
+        self.bars = memory(core_bars.size(rows, bars)) if bars else None
+        if self.bars is not None:
+            core_bars.format(self.bars, rows, bars)
         self.writers = [
             RingWriter(buffer, self.bell, own) for buffer, own in zip(self.rings, self.producer_bells, strict=True)
         ]
@@ -85,6 +92,7 @@ class Rig:
             self.clock_offset,
             self.wait,
             self.table,
+            bars=self.bars,
         )
 
     def publish(self, records: Iterable[Record], receiver: int = 0) -> None:

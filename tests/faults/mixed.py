@@ -101,5 +101,5 @@ def named(word: int) -> tuple[int, int]:
 
 def undo_word(snapshot: bytes, worker: int) -> int:
     """Return the undo word of a worker."""
-    found: int = struct.unpack_from("<Q", snapshot, 256 + 640 * worker)[0]
+    found: int = struct.unpack_from("<Q", snapshot, 256 + 768 * worker)[0]
     return found

@@ -21,6 +21,7 @@ MODULES = (
     "ring",
     "snapshot",
     "apply",
+    "bars",
     "histogram",
     "plan",
     "listener",

@@ -6,11 +6,13 @@ import errno
 import os
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from openbell.core import ring, words
+from openbell.core.bars import BarsReader
 from openbell.core.snapshot import SnapshotReader
 from openbell.core.symbols import SymbolTable
 from openbell.errors import ConfigError, FeedAlreadyRunning, FeedError, FeedNotFound, NoSpace
@@ -38,7 +40,7 @@ def lock(runtime_dir: Path, feed_name: str) -> Iterator[RoleLock]:
 def test_a_generation_has_all_its_segments_formatted_and_private(lock: RoleLock) -> None:
     directory = lock.path.parent
     made = Generation.create(directory, SMALL, b"{}")
-    assert set(made.segments) == {"control", "symbols", "snapshot", "history", "subscriptions", "consumers"} | {
+    assert set(made.segments) == {"control", "symbols", "snapshot", "bars", "history", "subscriptions", "consumers"} | {
         f"ring-{r}-{w}" for r in (0, 1) for w in (0, 1, 2)
     }
     assert made.path.stat().st_mode & 0o777 == 0o700
@@ -48,7 +50,18 @@ def test_a_generation_has_all_its_segments_formatted_and_private(lock: RoleLock)
     assert (control.receivers, control.workers, control.state) == (2, 3, FeedState.STARTING)
     assert ring.positions(made.body("ring-1-2"))["capacity"] == 64
     assert SnapshotReader(made.body("snapshot")).data_rows == SMALL.rows
+    bars = BarsReader(made.body("bars"), made.body("snapshot"))
+    assert (bars.rows, bars.kept) == (SMALL.rows, SMALL.bars)
     assert SymbolTable(made.body("symbols")).shards == 3
+    made.close()
+
+
+def test_a_feed_without_bars_has_no_segment_for_them(lock: RoleLock) -> None:
+    made = Generation.create(lock.path.parent, replace(SMALL, bars=0), b"{}")
+    assert "bars" not in made.segments
+    assert not made.has("bars")
+    assert made.has("snapshot")
+    made.unlink()
     made.close()
 
 
@@ -87,7 +100,7 @@ def test_no_room_says_what_is_needed_and_what_to_do_and_leaves_nothing(lock: Rol
     assert sorted(directory.iterdir()) == before
     message = str(caught.value)
     assert f"needs {shape.total_bytes / MEBIBYTE:.1f} MiB" in message
-    for remedy in ("is free", "--shm-size=64m", "ring_capacity (now 65536)", "OPENBELL_RUNTIME_DIR"):
+    for remedy in ("is free", "--shm-size=128m", "ring_capacity (now 65536)", "bars (now 20)", "OPENBELL_RUNTIME_DIR"):
         assert remedy in message
 
 

@@ -40,6 +40,8 @@ class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         For how long a tethered reader that lags a whole ring may hold up the receiver before it is cut off, 0 to 2,000.
     book_levels : int
         Levels of the order book in the snapshot, 0 to 10; 0: none beyond the best bid and ask.
+    bars : int
+        One-minute bars kept a symbol, the present one among them, 0 to 1440; 0: none.
     calendar : str
         Trading calendar by which sessions begin and end, a name of the library ``exchange_calendars`` such as
         ``"XSHG"``; empty: none.
@@ -60,6 +62,7 @@ class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     overflow: Overflow = "block"
     max_hold_ms: Annotated[int, Meta(ge=0, le=2000)] = 100
     book_levels: Annotated[int, Meta(ge=0, le=10)] = 0
+    bars: Annotated[int, Meta(ge=0, le=1440)] = 20
     calendar: str = ""
     roll_minutes_before_open: Annotated[int, Meta(ge=0, le=1440)] = 45
     worker_rate_limit: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0

@@ -31,9 +31,24 @@ from openbell.core.atomics cimport (
     load_acquire,
     load_relaxed,
     monotonic_ns,
+    prefetch_write,
     store_relaxed,
     store_release,
     undo_disabled,
+)
+from openbell.core.bars cimport (
+    BARS_HEADER,
+    BAR_COUNTS,
+    Bars,
+    STEP_NONE,
+    Touch,
+    bar_find,
+    bar_image,
+    bar_nowhere,
+    bar_restore,
+    bar_store,
+    bars_view,
+    bars_words,
 )
 from openbell.core.buffers cimport Borrowed, borrow_writable
 from openbell.core.consumers cimport ReadersBell, ring_readers, wake_readers
@@ -100,6 +115,8 @@ from openbell.core.symbols cimport SymbolTable
 cdef enum:
     # Records between two looks at the clock: each one's latency is taken after its batch, so never too small.
     BATCH = 64
+    # So many records before its turn, the bar of a record is fetched.
+    AHEAD = 4
     RINGS_MAX = 16
     POSITION_BITS = 56
     # Counter block of a worker, as words.
@@ -174,6 +191,8 @@ cdef class Applier:
         Gets the time from each record's `exchange_ns` to the snapshot, which may be negative: clocks differ.
     readers_bell : writable buffer, optional
         The bell that readers of the feed share; rung behind each batch.
+    bars : writable buffer, optional
+        Body of the bars segment: trades and tickers go into the one-minute bars of their rows, too.
 
     Notes
     -----
@@ -188,6 +207,7 @@ cdef class Applier:
     cdef int book_columns[COLUMNS_MAX]
     cdef int book_count
     cdef SymbolTable symbols
+    cdef Bars bars
     cdef Undo *undo
     cdef int worker
     cdef int ring_count
@@ -209,7 +229,7 @@ cdef class Applier:
 
     def __init__(self, snapshot, int worker, list rings, worker_bell, list producer_bells, counters, histogram,
                  clock_offset, wait="adaptive", SymbolTable symbols=None, exchange_histogram=None,
-                 readers_bell=None):
+                 readers_bell=None, bars=None):
         cdef Borrowed lent
         cdef int i
         if wait not in WAITS:
@@ -238,6 +258,13 @@ cdef class Applier:
             self.book_columns[self.book_count] = i
             self.book_count += 1
         self.symbols = symbols
+        self.bars.kept = 0
+        if bars is not None:
+            lent = borrow_writable(bars, BARS_HEADER)
+            self._lent.append(lent)
+            bars_view(bars_words(lent), &self.bars)
+            if self.bars.words.rows != self.words.data_rows:
+                raise ValueError(f"bars of {self.bars.words.rows} rows beside a snapshot of {self.words.data_rows}")
         self.ring_count = len(rings)
         for i in range(self.ring_count):
             lent = borrow_writable(rings[i], RING_HEADER)
@@ -309,6 +336,8 @@ cdef class Applier:
             if self.undo.mask & mask_bit(c):
                 store_relaxed(&self.columns[c][row], self.undo.image[c])
                 crash_point(11)
+        if self.undo.bar_mask:
+            bar_restore(&self.bars, row, self.undo)
         store_release(&self.columns[VERSION][row], version + 1)  # SYNC POINT: row-even
         crash_point(12)
         # The row is whole. Armed, the word would bring it these images again once they are those of another record.
@@ -401,6 +430,7 @@ cdef class Applier:
         cdef const Record *record
         cdef uint64_t done = 0
         cdef uint64_t units = 0
+        cdef uint64_t row
         if available == 0:
             return 0
         if available > self.counters[C_MAX_BATCH]:
@@ -410,6 +440,10 @@ cdef class Applier:
             # Taken before the record is let go: behind `applied` the producer may write over it.
             received[units] = record.receive_ns
             stamped[units] = record.exchange_ns
+            if self.bars.kept and available - done > AHEAD:
+                # A line of its own for each row: the one that is not among those of its neighbours.
+                row = records[(at + done + AHEAD) & mask].row
+                prefetch_write(&self.bars.current[row])
             done += self._apply(ring, record, at + done, available - done)
             units += 1
         ring_bell(self.producers[ring])
@@ -460,12 +494,19 @@ cdef class Applier:
         cdef uint64_t row = record.row
         cdef uint64_t n = 1
         cdef uint64_t version
+        cdef Touch touch
         if record.kind == KIND_TRADE and row < self.words.data_rows:
-            version = self._open(ring, position, row, TRADE_COLUMNS, 11)
-            self._trade(record, row)
+            if self.bars.kept:
+                bar_find(&self.bars, row, record, &touch)
+                version = self._open(ring, position, row, TRADE_COLUMNS, 11, &touch)
+                self._trade(record, row)
+                self._trade_in_bar(record, &touch)
+            else:
+                version = self._open(ring, position, row, TRADE_COLUMNS, 11, NULL)
+                self._trade(record, row)
             self._close(row, version, position + 1)
         elif record.kind == KIND_QUOTE and row < self.words.data_rows:
-            version = self._open(ring, position, row, QUOTE_COLUMNS, 7)
+            version = self._open(ring, position, row, QUOTE_COLUMNS, 7, NULL)
             self._quote(record, row)
             self._close(row, version, position + 1)
         else:
@@ -482,22 +523,27 @@ cdef class Applier:
         cdef int kind = record.kind if row < self.words.data_rows else -<int>record.kind
         cdef uint64_t n = 1
         cdef uint64_t version
+        cdef Touch touch
         if kind == KIND_LEVEL or kind == KIND_TRADES:
             n = self._group(ring, record, position, available)
             if kind == KIND_LEVEL and n:
                 version = self._begin(ring, position, row, self.book_columns, self.book_count)
                 self._book(ring, position, n, row)
             elif n == 2:
-                version = self._begin(ring, position, row, MERGED_COLUMNS, 12)
-                self._trades(record, self._record(ring, position + 1), row)
+                if self.bars.kept:
+                    bar_find(&self.bars, row, record, &touch)
+                version = self._begin(ring, position, row, MERGED_COLUMNS, 12, &touch)
+                self._trades(record, self._record(ring, position + 1), row, &touch)
             else:
                 # No group: nothing of it is shown.
                 n = 1
                 version = self._begin(ring, position, row, ROW_COLUMNS, 3)
                 self._add(EXTRA, row, 1)
         elif kind == KIND_TICKER:
-            version = self._begin(ring, position, row, TICKER_COLUMNS, 10)
-            self._ticker(record, row)
+            if self.bars.kept:
+                self._find_ticker(record, row, &touch)
+            version = self._begin(ring, position, row, TICKER_COLUMNS, 10, &touch)
+            self._ticker(record, row, &touch)
         elif kind == KIND_REPAIR:
             version = self._begin(ring, position, row, REPAIR_COLUMNS, 6)
             self._repair(record, row)
@@ -526,8 +572,9 @@ cdef class Applier:
         self._close(row, version, position + n)
         return n
 
-    cdef uint64_t _begin(self, int ring, uint64_t position, uint64_t row, const int *touched, int count) noexcept nogil:
-        return self._open(ring, position, row, touched, count)
+    cdef uint64_t _begin(self, int ring, uint64_t position, uint64_t row, const int *touched, int count,
+                         const Touch *touch=NULL) noexcept nogil:
+        return self._open(ring, position, row, touched, count, touch)
 
     cdef inline const Record *_record(self, int ring, uint64_t position) noexcept nogil:
         return &self.records[ring][position & (self.rings[ring].capacity - 1)]
@@ -548,9 +595,10 @@ cdef class Applier:
             n += 1
         return n
 
-    cdef inline uint64_t _open(self, int ring, uint64_t position, uint64_t row, const int *touched,
-                               int count) noexcept nogil:
-        """Begin to change columns `touched` of `row` for the record at `position`; return the row's odd version."""
+    cdef inline uint64_t _open(self, int ring, uint64_t position, uint64_t row, const int *touched, int count,
+                               const Touch *touch) noexcept nogil:
+        """Begin to change columns `touched` of `row`, and of its bars what `touch` says (NULL: nothing), for the record
+        at `position`; return the row's odd version."""
         cdef Undo *undo = self.undo
         cdef uint64_t version
         cdef uint64_t mask = mask_bit(UPDATED)
@@ -564,6 +612,12 @@ cdef class Applier:
             store_relaxed(&undo.image[touched[i]], self.columns[touched[i]][row])
             mask |= mask_bit(touched[i])
             crash_point(2)
+        if self.bars.kept:
+            if touch is not NULL:
+                bar_image(&self.bars, touch, undo)
+            else:
+                store_relaxed(&undo.bar_mask, 0)
+                crash_point(16)
         store_relaxed(&undo.row, row)
         crash_point(3)
         store_relaxed(&undo.mask, mask)
@@ -671,6 +725,12 @@ cdef class Applier:
         self._set_int(TRADE_SEQUENCE, row, record.sequence)
         self._set_int(RECEIVE_NS, row, record.receive_ns)
 
+    cdef inline void _trade_in_bar(self, const Record *record, const Touch *touch) noexcept nogil:
+        cdef double price = record.value[0].f
+        cdef double size = record.value[1].f if record.flags & HAS_B else 0.0
+        cdef double turnover = record.value[2].f if record.flags & HAS_C else price * size
+        bar_store(&self.bars, touch, price, price, price, price, size, turnover, 1)
+
     cdef inline void _add(self, int index, uint64_t row, int64_t n) noexcept nogil:
         self._set_int(index, row, (<int64_t *>self.columns[index])[row] + n)
 
@@ -686,8 +746,11 @@ cdef class Applier:
             if low < self._get(LOW, row):
                 self._set(LOW, row, low)
 
-    cdef void _trades(self, const Record *record, const Record *more, uint64_t row) noexcept nogil:
-        """Many trades merged into one group."""
+    cdef void _trades(self, const Record *record, const Record *more, uint64_t row, const Touch *touch) noexcept nogil:
+        """Many trades merged into one group. In the bars they are all of the minute of the last one."""
+        if self.bars.kept:
+            bar_store(&self.bars, touch, record.value[2].f, more.value[0].f, more.value[1].f, record.value[0].f,
+                      more.value[2].f, more.value[3].f, record.value[3].i)
         self._set(LAST, row, record.value[0].f)
         if record.flags & HAS_B:
             self._set(SIZE, row, record.value[1].f)
@@ -700,9 +763,33 @@ cdef class Applier:
         self._set_int(RECEIVE_NS, row, record.receive_ns)
         self._add(EXTRA, row, 1)
 
-    cdef void _ticker(self, const Record *record, uint64_t row) noexcept nogil:
+    cdef inline double _grown(self, const Record *record, uint64_t row, int value, int index) noexcept nogil:
+        """By how much a ticker's sum is above the row's: what was traded since. A sum that shrinks (a vendor's own new
+        day, or the last 24 hours) says nothing of that, and neither does the first one of a session."""
+        cdef uint64_t known = self.bars.counts[row].cumulative
+        if not record.flags & (HAS_A << value) or known != <uint64_t>(<int64_t *>self.columns[SESSION])[row] + 1:
+            return 0.0
+        return max(0.0, record.value[value].f - self._get(index, row))
+
+    cdef void _find_ticker(self, const Record *record, uint64_t row, Touch *touch) noexcept nogil:
+        """Find the bar of a ticker. One that tells of no trade is in none, or quiet symbols would have bars."""
+        cdef uint64_t session = <uint64_t>(<int64_t *>self.columns[SESSION])[row] + 1
+        cdef bint first = record.flags & HAS_C and self.bars.counts[row].cumulative != session
+        cdef bint moved = not first and record.value[0].f != self._get(LAST, row)
+        if moved or self._grown(record, row, 2, VOLUME) > 0 or self._grown(record, row, 3, TURNOVER) > 0:
+            bar_find(&self.bars, row, record, touch)
+        else:
+            bar_nowhere(&self.bars, row, touch)
+        if first:
+            touch.cumulative = session
+            touch.mask |= BAR_COUNTS
+
+    cdef void _ticker(self, const Record *record, uint64_t row, const Touch *touch) noexcept nogil:
         """A vendor's own running figures: its sums are taken as they are, never added up."""
         cdef double price = record.value[0].f
+        if self.bars.kept:
+            bar_store(&self.bars, touch, price, price, price, price, self._grown(record, row, 2, VOLUME),
+                      self._grown(record, row, 3, TURNOVER), 0)
         self._set(LAST, row, price)
         self._range(row, price, price, price)
         if record.flags & HAS_B:

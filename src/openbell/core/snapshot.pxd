@@ -37,7 +37,7 @@ cdef enum:
     LEVELS_MAX = 10
     COLUMNS_MAX = 65
     SNAPSHOT_HEADER = 256
-    UNDO_BYTES = 640
+    UNDO_BYTES = 768
 
 cdef extern from *:
     """
@@ -62,6 +62,12 @@ ctypedef struct Undo:
     uint64_t row
     uint64_t mask
     uint64_t image[COLUMNS_MAX]
+    # Of the row's bars (core/bars.pxd): which of the following two hold images, where in the segment the imaged line is,
+    # its image, and that of the row's counts.
+    uint64_t bar_mask
+    uint64_t bar_at
+    uint64_t bar_image[8]
+    uint64_t bar_counts[4]
 
 cdef inline uint64_t mask_bit(int index) noexcept nogil:
     """The bit of a column in an undo mask. VERSION has none: it is never put back."""

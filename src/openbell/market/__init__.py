@@ -1,10 +1,11 @@
 """What users import: a running feed's market, read-only, from any process."""
 
 from openbell.market.attach import attach
+from openbell.market.bars import Bars
 from openbell.market.book import Book
 from openbell.market.expression import Expression
 from openbell.market.market import Market
 from openbell.market.row import Row
 from openbell.market.snapshot import Snapshot
 
-__all__ = ["Book", "Expression", "Market", "Row", "Snapshot", "attach"]
+__all__ = ["Bars", "Book", "Expression", "Market", "Row", "Snapshot", "attach"]

@@ -11,6 +11,7 @@ import numpy as np
 from openbell.core import snapshot as core
 from openbell.errors import UnknownSymbol
 from openbell.market.attachment import Attachment
+from openbell.market.bars import Bars, bars_of
 from openbell.market.book import Book
 from openbell.market.columns import Columns
 from openbell.market.row import Level, Row
@@ -329,6 +330,30 @@ class Market(Columns):
         return self._attachment.read(
             lambda session: scan_market(session, expression, sort, top, descending, names, only_traded)
         )
+
+    def bars(self, symbol: str | None = None, n: int | None = None) -> Bars:
+        """Return a copy of the last one-minute bars of one symbol, or of all.
+
+        Parameters
+        ----------
+        symbol : str, optional
+            Whose; None: everybody's, on one axis of minutes.
+        n : int, optional
+            How many at most, the present one among them; by default, and at most, as many as the feed keeps (``bars``
+            in its configuration).
+
+        Raises
+        ------
+        FeedError
+            The feed keeps no bars.
+        UnknownSymbol
+            The feed has no such symbol; the message names those that are like it.
+        ValueError
+            `n` is below 1.
+        FeedGone
+            The feed does not run.
+        """
+        return self._attachment.read(lambda session: bars_of(session, symbol, n))
 
     # ---- the feed itself ----
 

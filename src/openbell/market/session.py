@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openbell.core import snapshot as core
+from openbell.core.bars import BarsReader
 from openbell.core.snapshot import SnapshotReader
 from openbell.errors import FeedNotFound
 from openbell.market.columns import INTERNAL, public
@@ -165,6 +166,21 @@ class Session:
             for receiver in range(self.control.receivers)
             for worker in range(self.control.workers)
         ]
+
+    @cached_property
+    def bars_reader(self) -> BarsReader | None:
+        """What reads the one-minute bars; None where the feed keeps none.
+
+        Raises
+        ------
+        FeedNotFound
+            The feed was stopped before they could be mapped.
+        """
+        if not self.generation.has("bars"):
+            if not self.alive:
+                raise FeedNotFound(f"there are no bars of feed {self.feed!r} any more: it was stopped")
+            return None
+        return BarsReader(self.generation.open("bars", Kind.BARS), self.generation.body("snapshot"))
 
     @cached_property
     def asked(self) -> Asked:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openbell.core import words
+from openbell.market.bars import volume_z
 from openbell.market.columns import NAMES
 from openbell.market.derived import DERIVED, needs
 from openbell.market.scan import understand
@@ -129,4 +130,4 @@ def _copy(
 
 
 def _volume_z(session: Session, rows: NDArray[np.intp], taken_ns: int) -> NDArray[np.float64]:
-    return np.full(len(rows), np.nan)
+    return volume_z(session.bars_reader, rows, taken_ns)

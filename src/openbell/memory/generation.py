@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openbell.core import ring, snapshot, symbols, tether
+from openbell.core import bars, ring, snapshot, symbols, tether
 from openbell.errors import FeedError, FeedNotFound, NoSpace
 from openbell.memory import consumers, runtime
 from openbell.memory.locks import RoleLock, is_held
@@ -192,6 +192,8 @@ class Generation:
         control.format(self.body("control"), shape.receivers, shape.workers)
         symbols.format(self.body("symbols"), shape.symbols_capacity, shape.workers)
         snapshot.format(self.body("snapshot"), shape.rows, shape.workers, shape.book_levels)
+        if shape.bars:
+            bars.format(self.body("bars"), shape.rows, shape.bars)
         history.format(self.body("history"), shape.connections)
         consumers.format(self.body(CONSUMERS), shape.receivers, shape.workers)
         for receiver in range(shape.receivers):
@@ -241,6 +243,10 @@ class Generation:
         if name not in self.segments:
             self.segments[name] = Segment.open(self.path / name, kind, self.number, writable=writable)
         return self.segments[name].body
+
+    def has(self, name: str) -> bool:
+        """Return whether there is such a segment: some are there only if the configuration asks for what is in them."""
+        return name in self.segments or (self.path / name).exists()
 
     def body(self, name: str) -> memoryview:
         """Return the body of a segment that is mapped."""

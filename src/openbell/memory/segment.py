@@ -46,6 +46,7 @@ class Kind(IntEnum):
     CONSUMERS = 5
     SUBSCRIPTIONS = 6
     HISTORY = 7
+    BARS = 8
 
 
 class State(IntEnum):

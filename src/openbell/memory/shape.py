@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbell.config import Feed
-from openbell.core import ring, snapshot, symbols, tether
+from openbell.core import bars, ring, snapshot, symbols, tether
 from openbell.errors import ConfigError
 from openbell.memory.names import CONSUMERS, ring_name
 from openbell.memory.segment import HEADER_BYTES, Kind
@@ -31,6 +31,8 @@ class Shape:
         Levels of the order book a side, four columns each.
     connections : int
         Connections of all sources, each with a history of its lives.
+    bars : int
+        One-minute bars kept a symbol, 64 bytes each; 0: none, and no segment for them.
 
     Raises
     ------
@@ -44,6 +46,7 @@ class Shape:
     ring_capacity: int = 65_536
     book_levels: int = 0
     connections: int = 1
+    bars: int = 20
 
     def __post_init__(self) -> None:
         for name, value, most in (
@@ -57,6 +60,8 @@ class Shape:
             ring.size(self.ring_capacity)
             symbols.size(self.symbols_capacity, self.workers)
             snapshot.columns(self.book_levels)
+            if self.bars:
+                bars.size(self.rows, self.bars)
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
@@ -64,7 +69,13 @@ class Shape:
     def of(cls, feed: Feed, connections: int) -> Shape:
         """Return the shape of a feed as it is configured."""
         return cls(
-            feed.receivers, feed.workers, feed.symbols_capacity, feed.ring_capacity, feed.book_levels, connections
+            feed.receivers,
+            feed.workers,
+            feed.symbols_capacity,
+            feed.ring_capacity,
+            feed.book_levels,
+            connections,
+            feed.bars,
         )
 
     @property
@@ -82,6 +93,8 @@ class Shape:
             "history": (Kind.HISTORY, history.size(self.connections)),
             CONSUMERS: (Kind.CONSUMERS, tether.size(self.receivers * self.workers)),
         }
+        if self.bars:
+            found["bars"] = (Kind.BARS, bars.size(self.rows, self.bars))
         for receiver in range(self.receivers):
             for worker in range(self.workers):
                 found[ring_name(receiver, worker)] = (Kind.RING, ring.size(self.ring_capacity))
@@ -98,10 +111,11 @@ class Shape:
         bodies = self.bodies()
         rings = self.receivers * self.workers
         one = bodies[ring_name(0, 0)][1]
-        rest = sum(body for kind, body in bodies.values() if kind not in (Kind.RING, Kind.SNAPSHOT))
+        rest = sum(body for kind, body in bodies.values() if kind not in (Kind.RING, Kind.SNAPSHOT, Kind.BARS))
+        kept = f"{self.bars} bars of each = {mebibytes(bodies['bars'][1])}, " if self.bars else ""
         return (
             f"{rings} ring{'s' * (rings > 1)} of {self.ring_capacity:,} records x 64 B = {mebibytes(rings * one)}, "
-            f"snapshot of {self.symbols_capacity:,} symbols = {mebibytes(bodies['snapshot'][1])}, "
+            f"snapshot of {self.symbols_capacity:,} symbols = {mebibytes(bodies['snapshot'][1])}, {kept}"
             f"symbols, control and the rest = {mebibytes(rest)}"
         )
 
@@ -113,7 +127,7 @@ class Shape:
         return (
             f"the feed needs {mebibytes(need)} of shared memory in {directory}, where {mebibytes(free)} is free "
             f"({reason}): {self.describe()}. Lower ring_capacity (now {self.ring_capacity}), symbols_capacity (now "
-            f"{self.symbols_capacity}) or workers (now {self.workers}), or give it more: docker run "
-            f"--shm-size={docker}m, an emptyDir of medium Memory in Kubernetes, or OPENBELL_RUNTIME_DIR on a larger "
-            "tmpfs"
+            f"{self.symbols_capacity}), bars (now {self.bars}) or workers (now {self.workers}), or give it more: "
+            f"docker run --shm-size={docker}m, an emptyDir of medium Memory in Kubernetes, or OPENBELL_RUNTIME_DIR on "
+            "a larger tmpfs"
         )

@@ -103,6 +103,7 @@ def _run(lifeline: Lifeline, options: Options) -> int:
         SymbolTable(generation.open("symbols", Kind.SYMBOLS)),
         control.exchange_histogram(index) if options.exchange_latency else None,
         Consumers(generation.open(CONSUMERS, Kind.CONSUMERS, writable=True)).applied_bell,
+        generation.open("bars", Kind.BARS, writable=True) if generation.has("bars") else None,
     )
     applier.recover()
     slot.state = ProcessState.RUNNING
