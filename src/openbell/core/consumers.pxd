@@ -73,7 +73,7 @@ ctypedef struct Consumers:
 
 cdef inline void ring_readers(ReadersBell *bell) noexcept nogil:
     """Wake the readers that have announced themselves. Call after a full fence that is after the store they wait for."""
-    # readers-ring (pairs with readers-wait; the full fence is that of bell-ring)
+    # SYNC POINT: readers-ring (pairs with readers-wait; the full fence is that of bell-ring)
     if load32(&bell.waiting) and exchange32(&bell.waiting, 0):
         increment32(&bell.count)
         futex_wake(&bell.count)
@@ -87,7 +87,7 @@ cdef inline uint32_t announce_reader(ReadersBell *bell) noexcept nogil:
     """Say that a reader is about to sleep. Look once more after this, then `sleep_reader`, or do not."""
     cdef uint32_t seen = load32_acquire(&bell.count)
     store32(&bell.waiting, 1)
-    fence_full()  # readers-wait (pairs with readers-ring)
+    fence_full()  # SYNC POINT: readers-wait (pairs with readers-ring)
     return seen
 
 cdef inline void sleep_reader(ReadersBell *bell, uint32_t seen, int64_t timeout_ns) noexcept nogil:

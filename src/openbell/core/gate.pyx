@@ -7,7 +7,7 @@ budget: a cursor that makes no sense holds the producer for that long, and its r
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from openbell.core.atomics cimport crash_point, fence_full, load_acquire, load_relaxed, monotonic_ns, store_relaxed, swap_if
+from openbell.core.atomics cimport crash_point, load_acquire, load_relaxed, monotonic_ns, store_relaxed, swap_if
 from openbell.core.buffers cimport Borrowed, borrow_writable
 from openbell.core.consumers cimport SLOTS, STATE_ACTIVE, STATE_CUT, STATE_MASK, Tethers
 
@@ -44,7 +44,7 @@ cdef class TetherGate:
         cdef int slot
         self.lowest = <uint64_t>NO_CURSOR
         for slot in range(SLOTS):
-            state = load_acquire(&self.words.state[slot])  # tether-join (the state before its cursor)
+            state = load_acquire(&self.words.state[slot])  # SYNC POINT: tether-join (the state before its cursor)
             if state != self.seen[slot]:
                 # Somebody else, or one that has come back.
                 self.seen[slot] = state
@@ -55,7 +55,7 @@ cdef class TetherGate:
             if self.holding >> slot & 1:
                 self.held[slot] += elapsed
                 store_relaxed(&self.words.held_ns[slot], load_relaxed(&self.words.held_ns[slot]) + <uint64_t>elapsed)
-            cursor = load_acquire(&self.words.cursor[slot].at)  # tether-gate
+            cursor = load_acquire(&self.words.cursor[slot].at)  # SYNC POINT: tether-gate
             self.cursor[slot] = cursor
             if position - cursor <= self.capacity // 2:
                 self.held[slot] = 0
@@ -85,11 +85,11 @@ cdef class TetherGate:
                 continue
             crash_point(40)
             # It may leave in this instant; then there is nothing to cut.
+            # SYNC POINT: tether-cut (the state, then the fence of ring-claim, then the records that may be overwritten)
             if swap_if(&self.words.state[slot], self.seen[slot], self.seen[slot] | STATE_CUT):
                 crash_point(41)
                 store_relaxed(&self.words.cuts[slot], load_relaxed(&self.words.cuts[slot]) + 1)
             any_cut = True
         if any_cut:
-            fence_full()  # tether-cut (the state before the records that it allows to be overwritten)
             self.look(needed)
         return any_cut

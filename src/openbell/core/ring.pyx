@@ -187,7 +187,7 @@ cdef class RingWriter:
         self.flush()
         if self.tethers is not None:
             if not self.fenced:
-                fence_full()  # tether-join (the last claim before the look that decides this one)
+                fence_full()  # SYNC POINT: tether-join (the last claim before the look that decides this one)
                 self.fenced = True
             # Before the first of them joins, this is one look at one line, which nobody writes.
             if unlikely(self.tethers.changed()):

@@ -31,14 +31,14 @@ cdef class Tether:
 
     cdef inline bint active(self) noexcept nogil:
         """Whether all that was read since the join is intact. Ask after reading, before believing it or advancing."""
-        fence_acquire()  # tether-cut (what was read before the state that judges it)
+        fence_acquire()  # SYNC POINT: tether-cut (what was read before the state that judges it)
         return load_relaxed(self.state) == self.mine and self.mine_still()
 
     cdef inline void advance(self, uint64_t position) noexcept nogil:
         """Let everything before `position` go: not a word of it may be looked at any more. Positions never decrease."""
         if position > self.at and self.mine_still():
             self.at = position
-            store_release(self.cursor, position)  # tether-gate (what was read before the cursor lets it go)
+            store_release(self.cursor, position)  # SYNC POINT: tether-gate (what was read before the cursor lets it go)
 
     cdef inline uint64_t head(self) noexcept nogil:
         """How far the ring is published."""

@@ -271,7 +271,7 @@ cdef class Tether:
         self.at = wanted
         store_relaxed(self.cursor, wanted)
         store_release(self.state, self.mine)
-        fence_full()  # tether-join (pairs with the fence between a claim and the next look at the states)
+        fence_full()  # SYNC POINT: tether-join (pairs with the fence between a claim and the next look at the states)
         # At most one claim, of half a ring at most, was decided without knowing of us and is not seen here.
         while load_acquire(&self.ring.claim) > self.at + half:
             self.at = self.head()
