@@ -75,12 +75,16 @@ class Driver:
         control = generation.open_control()
         self._supervisor = supervisor
         self._random = random.Random(seed)
-        self.symbols = tuple(f"{600_000 + index}.SH" for index in range(symbols))
-        table = SymbolTable(generation.body("symbols"), generation.symbols_lock)
+        self._table = SymbolTable(generation.body("symbols"), generation.symbols_lock)
+        self.symbols: tuple[str, ...] = ()
+        self.places: list[tuple[int, int]] = []
+        self.expected: list[Expected] = []
+        names = [f"{600_000 + index}.SH" for index in range(symbols)]
         # The first one to come has the first row.
-        for name in reversed(self.symbols) if backwards else self.symbols:
-            table.insert(name.encode())
-        self.places = [(table.lookup(name.encode()), table.shard_of(name.encode())) for name in self.symbols]
+        for name in reversed(names) if backwards else names:
+            self._table.insert(name.encode())
+        for name in names:
+            self.add(name)
         self.rings = [
             RingWriter(generation.body(ring_name(0, worker)), control.worker_bell(worker), control.receiver_bell(0))
             for worker in range(supervisor.shape.workers)
@@ -88,22 +92,40 @@ class Driver:
         for ring in self.rings:
             ring.recover()
         self.sent = 0
-        self.expected = [Expected() for _ in self.symbols]
+
+    def add(self, symbol: str) -> int:
+        """Have the feed know one more symbol; return its number."""
+        key = symbol.encode()
+        self.places.append((self._table.insert(key), self._table.shard_of(key)))
+        self.expected.append(Expected())
+        self.symbols += (symbol,)
+        return len(self.symbols) - 1
 
     def trade(self, count: int) -> None:
         """Write `count` trades and publish them; wait for room as long as it takes."""
         for _ in range(count):
-            self.sent += 1
             index = self._random.randrange(len(self.symbols))
-            price, size = round(self._random.uniform(1, 100), 2), float(self._random.randrange(1, 1000))
-            exchange_ns, receive_ns = self.sent, time.time_ns()
-            row, shard = self.places[index]
-            record = _TRADE.pack(
-                row, Kind.TRADE, 1, Flag.HAS_A | Flag.HAS_B, exchange_ns, receive_ns, self.sent, price, size, 0.0, 0.0
-            )
-            while not self.rings[shard].append(record):
-                self._supervisor.poll(0.0)
-            self.expected[index].add(price, size, exchange_ns, receive_ns, self.sent)
+            self._send(index, round(self._random.uniform(1, 100), 2), float(self._random.randrange(1, 1000)))
+        self._publish()
+
+    def trade_at(self, index: int, *prices: float, size: float = 1.0) -> None:
+        """Write trades of one symbol at these prices and publish them."""
+        for price in prices:
+            self._send(index, price, size)
+        self._publish()
+
+    def _send(self, index: int, price: float, size: float) -> None:
+        self.sent += 1
+        exchange_ns, receive_ns = self.sent, time.time_ns()
+        row, shard = self.places[index]
+        record = _TRADE.pack(
+            row, Kind.TRADE, 1, Flag.HAS_A | Flag.HAS_B, exchange_ns, receive_ns, self.sent, price, size, 0.0, 0.0
+        )
+        while not self.rings[shard].append(record):
+            self._supervisor.poll(0.0)
+        self.expected[index].add(price, size, exchange_ns, receive_ns, self.sent)
+
+    def _publish(self) -> None:
         for ring in self.rings:
             ring.publish()
 

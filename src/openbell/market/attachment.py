@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from openbell.errors import FeedError, FeedGone, FeedNotFound
-from openbell.market.session import Session
-from openbell.memory import feeds
+from openbell.market.session import VANISHING_S, Session
 
 LOOK_S = 0.02
 """How often a feed that does not run is looked for by who waits for it."""
@@ -72,7 +71,8 @@ class Attachment:
         Parameters
         ----------
         wait_s : float, optional
-            How long to wait for the feed to be started again; by default what was said when it was attached.
+            How long to wait for the feed to be started again; by default what was said when it was attached, and a
+            moment for one that is just starting.
 
         Raises
         ------
@@ -84,9 +84,11 @@ class Attachment:
         session = self._session
         if session is not None and session.alive:
             return session
-        return self._renewed(self.wait_s if wait_s is None else wait_s)
+        if wait_s is None:
+            return self._renewed(self.wait_s, VANISHING_S)
+        return self._renewed(wait_s, 0.0)
 
-    def _renewed(self, wait_s: float) -> Session:
+    def _renewed(self, wait_s: float, patience_s: float) -> Session:
         deadline = time.monotonic() + wait_s
         while True:
             session = self._session
@@ -98,7 +100,7 @@ class Attachment:
                 raise FeedGone(f"feed {self.feed!r} was stopped, killed or restarted; attach again")
             left = deadline - time.monotonic()
             try:
-                found = Session.open(self.feed)
+                found = Session.open(self.feed, patience_s)
             except FeedNotFound as error:
                 if left <= 0:
                     raise FeedGone(f"{error}. This market looks for it again with every call") from error
@@ -139,13 +141,11 @@ class Attachment:
         if not self.reattach:
             return False
         try:
-            if feeds.is_running(self.feed):
-                self.session(0.0)
-                return True
+            self.session(0.0)
         except FeedError:
             # Gone, starting, or of another version: not to be read now.
             return False
-        return False
+        return True
 
     def close(self) -> None:
         """Forget the feed. May be called again."""

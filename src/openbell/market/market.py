@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from openbell.core import snapshot as core
 from openbell.errors import UnknownSymbol
-from openbell.market.attachment import Attachment
+from openbell.market.attached import Attached
 from openbell.market.bars import Bars, bars_of
 from openbell.market.book import Book
-from openbell.market.columns import Columns
+from openbell.market.changes import ChangeStream, check
 from openbell.market.row import Level, Row
-from openbell.market.session import FIXED, Session
+from openbell.market.session import FIXED
 from openbell.market.snapshot import Snapshot
 from openbell.market.taking import scan_market, take
-from openbell.memory.segment import Kind
-from openbell.monitor.history import History, Life
-from openbell.monitor.status import Status, read_status
 from openbell.monitor.subscriptions import SubscriptionState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from openbell.control.client import FeedControl, Subscribed
-    from openbell.control.protocol import Change
 
 _GAPS = [name for name, _ in core.COLUMNS].index("gaps")
 
 
-class Market(Columns):
+class Market(Attached):
     """A feed's market, live and read-only; made by `openbell.attach`.
 
     Four ways to read it:
@@ -57,41 +50,6 @@ class Market(Columns):
 
     May be used from several threads. Not after a fork: attach in each process.
     """
-
-    def __init__(self, attachment: Attachment) -> None:
-        self._attachment = attachment
-
-    def _session(self) -> Session:
-        """Return what is mapped of the feed's present generation, for the length of one call.
-
-        Two calls of a market may get two different ones, which have nothing in common but the name of the feed.
-
-        Raises
-        ------
-        FeedGone
-            The feed does not run.
-        """
-        return self._attachment.session()
-
-    # ---- symbols ----
-
-    @property
-    def feed(self) -> str:
-        """Name of the feed."""
-        return self._attachment.feed
-
-    @property
-    def generation(self) -> int:
-        """Number of the run of the feed that is read now: another one after each restart, and a greater one.
-
-        Rows, live columns and ring positions belong to one generation.
-
-        Raises
-        ------
-        FeedGone
-            The feed does not run.
-        """
-        return self._session().number
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -123,56 +81,12 @@ class Market(Columns):
         """
         return self._session().directory.symbol(row)
 
-    # ---- subscriptions ----
-
-    def subscribe(self, symbols: Iterable[str], *, source: int | None = None, timeout_s: float = 15.0) -> list[Change]:
-        """Subscribe more symbols, without touching the feed's connections, and wait for what comes of it.
-
-        Parameters
-        ----------
-        symbols : iterable of str
-            As the vendor spells them, behind the prefix of their source.
-        source : int, optional
-            Number of the source in the configuration, from 1, where prefixes do not say which one it is.
-        timeout_s : float
-            How long the vendor's answers are waited for.
-
-        Returns
-        -------
-        list of Change
-            One a symbol, in order: what became of it, and why.
-
-        Raises
-        ------
-        FeedError
-            Nothing was changed, or nobody knows: a receiver does not answer, or others' commands took all the time.
-        """
-        return self._feed_control.subscribe(symbols, source=source, timeout_s=timeout_s)
-
-    def unsubscribe(
-        self, symbols: Iterable[str], *, source: int | None = None, timeout_s: float = 15.0
-    ) -> list[Change]:
-        """Unsubscribe symbols, as `subscribe` does. Their rows stay as they are; what still comes is dropped."""
-        return self._feed_control.unsubscribe(symbols, source=source, timeout_s=timeout_s)
-
-    def subscriptions(self) -> list[Subscribed]:
-        """Return how far all subscriptions are: granted, refused and why, silent, on which connection."""
-        return self._feed_control.subscriptions()
-
-    @property
-    def _feed_control(self) -> FeedControl:
-        return self._attachment.read(lambda session: session.feed_control)
-
     def __contains__(self, symbol: object) -> bool:
         table = self._session().directory.table
         return isinstance(symbol, str) and table.lookup(symbol.encode("utf-8", "surrogatepass")) >= 0
 
     def __len__(self) -> int:
         return self._session().directory.table.count
-
-    def __bool__(self) -> bool:
-        # By `__len__`, a market without symbols would be false, and ``if market:`` raise once the feed is gone.
-        return True
 
     # ---- prices ----
 
@@ -355,73 +269,67 @@ class Market(Columns):
         """
         return self._attachment.read(lambda session: bars_of(session, symbol, n))
 
-    # ---- the feed itself ----
+    def changes(
+        self,
+        column: str = "last",
+        *,
+        min_ticks: float | None = None,
+        min_pct: float | None = None,
+        tick: float | Mapping[str, float] | None = None,
+        interval: float = 0.25,
+        symbols: Collection[str] | None = None,
+        initial: bool = False,
+    ) -> ChangeStream:
+        """Follow what moves, at most so often: each symbol whose value went far enough since it was last told.
 
-    @property
-    def alive(self) -> bool:
-        """Whether the feed runs now; does not raise. Of one that was killed it is known after about a second."""
-        return self._attachment.alive
-
-    def status(self) -> Status:
-        """Return what the feed's processes, connections and rings say about themselves.
-
-        Returns
-        -------
-        Status
-            Of the feed. The trading status of the symbols is ``market.column("status")``, or in `snapshot`.
-
-        Raises
-        ------
-        FeedGone
-            The feed was stopped or restarted.
-        """
-        return self._attachment.read(
-            lambda session: read_status(self.feed, session.generation, session.reader, session.directory.table.count)
-        )
-
-    def history(self, connection: int) -> list[Life]:
-        """Return the last lives of a connection, oldest first: one a socket, with how and why it ended.
+        Nothing queues up for who is slow: he is told of the whole move at once. What it costs grows with what happened
+        since the last look, not with the market.
 
         Parameters
         ----------
-        connection : int
-            Its `ConnectionStatus.index`.
+        column : str
+            What moves: any column of the feed, such as ``last``, ``bid``, ``volume``, ``status``.
+        min_ticks : float, optional
+            The smallest move that is told, in price increments.
+        min_pct : float, optional
+            The smallest move that is told, in per cent of what was told last. If both are given, a move must reach
+            both; if none is, every change is told.
+        tick : float or mapping of str to float, optional
+            The price increment, of all symbols or of each. Symbols that the mapping lacks go by `min_pct` alone.
+        interval : float
+            Seconds between two `Changes` at least.
+        symbols : collection of str, optional
+            Which ones to follow; by default all, also those that come later.
+        initial : bool
+            Begin with what is there now: the first `Changes` has every symbol that has a value, `old` being NaN. By
+            default what is there now counts as told.
+
+        Returns
+        -------
+        ChangeStream
+            To be iterated over by ``for`` or ``async for``, or asked by its `poll`.
 
         Raises
         ------
-        IndexError
-            The feed has no such connection.
+        InvalidArgument
+            A threshold makes no sense, or `min_ticks` comes without `tick`.
+        KeyError
+            There is no such column; the message lists them.
+        UnknownSymbol
+            The feed has no such symbol; the message names those that are like it.
         FeedGone
-            The feed was stopped or restarted.
+            The feed does not run.
+
+        Notes
+        -----
+        A first price, and one that is not there any more (NaN: nobody bids), are always told: there is no distance to
+        compare. Where a session ends and the next one begins `last` does not move, and what is told of the first trade
+        is its distance from what was told the day before; sums start anew, which is a move. Attached with
+        ``reattach=True`` a stream goes on with the next run of the feed, still by what was told last; that a symbol has
+        no price in the new run yet is not told. Moves shorter than the threshold add up until they are told.
         """
-        return self._attachment.read(
-            lambda session: list(History(session.generation.open("history", Kind.HISTORY), connection).lives())
+        check(min_ticks, min_pct, tick, interval)
+        chosen = [symbols] if isinstance(symbols, str) else symbols
+        return ChangeStream(
+            self._attachment, self._waiters, column, min_ticks or 0.0, min_pct or 0.0, tick, interval, chosen, initial
         )
-
-    def close(self) -> None:
-        """Detach. The feed does not notice.
-
-        The memory is unmapped at once, unless live columns (numpy arrays) are still in use: it then stays mapped, and
-        those arrays valid, until the last of them is gone. May be called again.
-        """
-        self._attachment.close()
-
-    def __enter__(self) -> Market:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Another process attaches for itself.
-        from openbell.market.attach import attach
-
-        attachment = self._attachment
-        return partial(attach, self.feed, reattach=attachment.reattach, wait_s=attachment.wait_s), ()
-
-    def __repr__(self) -> str:
-        if self._attachment.closed:
-            return f"<Market of feed {self.feed!r}: closed>"
-        return f"<Market of feed {self.feed!r}: {'live' if self.alive else 'gone'}>"

@@ -18,7 +18,8 @@ from openbell.market.directory import Directory
 from openbell.market.pulse import Pulse
 from openbell.market.traded import Asked
 from openbell.memory import feeds
-from openbell.memory.names import ring_name
+from openbell.memory.consumers import Consumers
+from openbell.memory.names import CONSUMERS, ring_name
 from openbell.memory.segment import Kind
 from openbell.monitor.subscriptions import ROW_BYTES
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 FIXED = len(core.COLUMNS)
 """Columns that every feed has; those of the book are behind them."""
 
-_VANISHING_S = 1.0
-"""How long a feed may be running and yet not be found: it is just being restarted."""
+VANISHING_S = 1.0
+"""How long a feed may be running and yet not be found: it is just being started, or stopped."""
 
 
 class Session:
@@ -86,17 +87,23 @@ class Session:
         self._live: dict[str, NDArray[Any]] = {}
 
     @classmethod
-    def open(cls, feed: str) -> Session:
+    def open(cls, feed: str, patience_s: float = VANISHING_S) -> Session:
         """Map what runs now.
+
+        Parameters
+        ----------
+        feed : str
+        patience_s : float
+            How long to wait for one that is starting.
 
         Raises
         ------
         FeedNotFound, LayoutMismatch, FeedError
             As `openbell.attach`.
         """
-        deadline = time.monotonic() + _VANISHING_S
+        deadline = time.monotonic() + patience_s
         while True:
-            generation = feeds.find(feed)
+            generation = feeds.find(feed, patience_s)
             try:
                 generation.open("symbols", Kind.SYMBOLS)
                 generation.open("snapshot", Kind.SNAPSHOT)
@@ -181,6 +188,17 @@ class Session:
                 raise FeedNotFound(f"there are no bars of feed {self.feed!r} any more: it was stopped")
             return None
         return BarsReader(self.generation.open("bars", Kind.BARS), self.generation.body("snapshot"))
+
+    @cached_property
+    def consumers(self) -> Consumers:
+        """The places and bells of readers: the one segment that a reader maps for writing.
+
+        Raises
+        ------
+        FeedNotFound
+            The feed was stopped before it could be mapped.
+        """
+        return Consumers(self.generation.open(CONSUMERS, Kind.CONSUMERS, writable=True))
 
     @cached_property
     def asked(self) -> Asked:

@@ -30,10 +30,10 @@ def running() -> list[str]:
     return sorted(entry.name for entry in entries if entry.is_dir() and is_held(entry / SUPERVISOR_LOCK))
 
 
-def find(feed: str) -> Generation:
+def find(feed: str, patience_s: float = _PATIENCE_S) -> Generation:
     """Map the control segment of a running feed, read-only.
 
-    A feed that is just starting, or restarting, is given a second.
+    A feed that is just starting, or restarting, is given `patience_s` seconds.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def find(feed: str) -> Generation:
         The runtime directory cannot be trusted.
     """
     directory = runtime.feed_directory(feed)
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while is_running(feed):
         number = runtime.read_current(directory)
         if number is not None:
