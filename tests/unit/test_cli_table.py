@@ -24,7 +24,7 @@ def snapshot_of(rows: dict[str, dict[str, float]]) -> Snapshot:
     columns: dict[str, Any] = {
         name: np.array([row.get(name, math.nan if name in PRICES else 0.0) for row in rows.values()]) for name in NAMES
     }
-    return Snapshot("test", tuple(rows), np.arange(len(rows)), columns, 0, 0)
+    return Snapshot.of_columns("test", tuple(rows), columns)
 
 
 MARKET = snapshot_of(

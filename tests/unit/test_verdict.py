@@ -76,7 +76,7 @@ def snapshot_of(
             if symbol in changed.get(name, {}):
                 values[-1] = changed[name][symbol]
         columns[name] = np.array(values, dtype=np.float64 if name in FLOATS else np.int64)
-    return Snapshot("test", symbols, np.arange(len(symbols)), columns, 0, undone)
+    return Snapshot.of_columns("test", symbols, columns, 0, undone)
 
 
 def test_a_correct_snapshot_matches_on_every_row_and_column() -> None:
@@ -180,7 +180,7 @@ def test_a_column_that_no_rule_judges_is_refused() -> None:
     snapshot = snapshot_of({"A": TRADED})
     columns = {name: snapshot[name] for name in snapshot} | {"yield": snapshot["last"]}
     with pytest.raises(ValueError, match="yield"):
-        compare(Oracle(COUNTS, {"A": TRADED}), Snapshot("test", snapshot.symbols, snapshot.rows, columns, 0, 0))
+        compare(Oracle(COUNTS, {"A": TRADED}), Snapshot.of_columns("test", snapshot.symbols, columns))
 
 
 def test_the_columns_judged_are_those_that_the_simulator_states() -> None:

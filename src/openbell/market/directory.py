@@ -41,6 +41,8 @@ class Directory:
         self._symbols = tuple(key.decode() for _, key in items)
         self._rows = np.fromiter((row for row, _ in items), np.intp, len(items))
         self._shards = np.fromiter((self.table.shard_of(key) for _, key in items), np.intp, len(items))
+        # Handed out as they are, to be looked at.
+        self._rows.flags.writeable = self._shards.flags.writeable = False
         self._count = count
 
     @property
@@ -50,7 +52,7 @@ class Directory:
         return self._symbols
 
     def listing(self) -> tuple[tuple[str, ...], NDArray[np.intp], NDArray[np.intp]]:
-        """Return all symbols in row order, with the row and the shard of each."""
+        """Return all symbols in row order, with the row and the shard of each; the arrays are read-only."""
         self._refresh()
         return self._symbols, self._rows, self._shards
 

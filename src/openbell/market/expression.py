@@ -103,8 +103,8 @@ class Expression:
         self.names = found.names
         self.is_condition = found.kind is Kind.CONDITION
 
-    def condition(self, frame: Frame) -> NDArray[np.bool_]:
-        """Return for each row of `frame` whether the condition holds.
+    def places(self, frame: Frame) -> NDArray[np.intp]:
+        """Return the rows of `frame` for which the condition holds, in order.
 
         Raises
         ------
@@ -114,8 +114,10 @@ class Expression:
         if not self.is_condition:
             raise ExpressionError("a condition is needed, such as change_pct > 3, and this is a number", self.text)
         with np.errstate(all="ignore"):
+            if self._term.places is not None:
+                return self._term.places(frame)
             held: NDArray[np.bool_] = self._term.evaluate(frame)
-        return held
+        return held.nonzero()[0]
 
     def number(self, frame: Frame) -> NDArray[Any]:
         """Return the number of each row of `frame`; True and False are 1 and 0.

@@ -55,7 +55,7 @@ def scan(
     if top is not None and top < 0:
         raise ValueError(f"top must not be negative, and is {top}")
     held = understand(expression, known) if isinstance(expression, str) else expression
-    places = np.flatnonzero(held.condition(Frame(table)))
+    places = held.places(Frame(table))
     if sort is None:
         return places[:top]
     return places[_order(_keys(table, known, sort, places), top, descending)]

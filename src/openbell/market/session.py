@@ -60,6 +60,8 @@ class Session:
         Of all columns, in the order of copies.
     public : list of (int, str)
         Index in that order, and name, of each column that is shown.
+    feed_rows : numpy.ndarray of intp
+        The row of each worker that has what concerns all of its symbols.
     places : dict of str to int
         The same the other way round.
     row_struct : struct.Struct
@@ -78,6 +80,7 @@ class Session:
         self.public = [(index, name) for index, (name, _) in enumerate(columns) if name not in INTERNAL]
         self.places = {name: index for index, name in self.public}
         self.row_struct = struct.Struct("=" + "".join("d" if kind == "f8" else "q" for _, kind in columns))
+        self.feed_rows = np.array([self.feed_row(worker) for worker in range(self.reader.workers)], np.intp)
         self.directory = Directory(feed, generation.body("symbols"))
         self.control = generation.open_control()
         # The lowest byte of a row's first word.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import compress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from openbell.market.expression import Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which columns a copy has.
+
+    Attributes
+    ----------
+    places : dict of str to int
+        Where in the copy each column is, in their order.
+    dtypes : dict of str to numpy.dtype
+    book_levels : int
+        Levels of the order book a side, behind the columns that all feeds have; 0 if only some columns were copied.
+    """
+
+    places: Mapping[str, int]
+    dtypes: Mapping[str, np.dtype[Any]]
+    book_levels: int
+
 
 VolumeZ = Callable[["NDArray[np.intp]", int], "NDArray[np.float64]"]
 """From rows and the time of the copy to the column `volume_z`."""
@@ -48,7 +67,7 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
     symbols : tuple of str
         The symbols, in row order, or in the order in which they were asked for.
     rows : numpy.ndarray of intp, shape (len(symbols),)
-        Their rows in the live columns of the `Market`.
+        Their rows in the live columns of the `Market`; may be read-only.
     taken_ns : int
         When the copy was begun, ns since the epoch.
     book_bids, book_bid_sizes, book_asks, book_ask_sizes : numpy.ndarray of float64, shape (levels, len(symbols))
@@ -67,11 +86,11 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         feed: str,
         symbols: tuple[str, ...],
         rows: NDArray[np.intp],
-        columns: dict[str, NDArray[Any]],
+        layout: Layout,
+        block: NDArray[np.uint64],
         taken_ns: int,
         undone: int,
-        book: NDArray[np.float64] | None = None,
-        subscriptions: NDArray[np.uint8] | None = None,
+        subscriptions: NDArray[np.uint8],
         volume_z: VolumeZ | None = None,
     ) -> None:
         self.feed = feed
@@ -79,13 +98,42 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         self.rows = rows
         self.taken_ns = taken_ns
         self.undone = undone
-        self._columns = columns
-        self._book = book
-        self.subscriptions = np.zeros(len(symbols), np.uint8) if subscriptions is None else subscriptions
+        self.subscriptions = subscriptions
+        self._layout = layout
+        self._block = block
+        # Those that somebody has asked for: making views of them all would be a good part of taking a snapshot.
+        self._columns: dict[str, NDArray[Any]] = {}
         self._derived: dict[str, NDArray[Any]] = {}
         self._volume_z = volume_z
         self._turnover: float | None = None
         self._places: dict[str, int] = {}
+
+    @classmethod
+    def of_columns(
+        cls,
+        feed: str,
+        symbols: tuple[str, ...],
+        columns: Mapping[str, NDArray[Any]],
+        taken_ns: int = 0,
+        undone: int = 0,
+    ) -> Snapshot:
+        """Return a snapshot of one's own making, to test with what reads snapshots.
+
+        Parameters
+        ----------
+        feed : str
+        symbols : tuple of str
+        columns : mapping of str to numpy.ndarray
+            Of 8-byte values, one a symbol; copied.
+        taken_ns, undone : int
+        """
+        block = np.array([np.asarray(column).view(np.uint64) for column in columns.values()], np.uint64)
+        layout = Layout(
+            {name: at for at, name in enumerate(columns)}, {name: each.dtype for name, each in columns.items()}, 0
+        )
+        rows = np.arange(len(symbols), dtype=np.intp)
+        states = np.zeros(len(symbols), np.uint8)
+        return cls(feed, symbols, rows, layout, block.reshape(len(columns), len(symbols)), taken_ns, undone, states)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return the column `name`, copied or derived, shape (len(symbols),).
@@ -100,25 +148,28 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         found = self._columns.get(name)
         if found is None:
             found = self._derived.get(name)
+        if found is None and name in self._layout.places:
+            found = self._block[self._layout.places[name]].view(self._layout.dtypes[name])
+            self._columns[name] = found
         if found is None:
             self._derived[name] = found = self._derive(name)
         return found
 
     def _derive(self, name: str) -> NDArray[Any]:
         if name not in FORMULAS and name not in WIDER:
-            names = ", ".join((*self._columns, *DERIVED))
+            names = ", ".join((*self._layout.places, *DERIVED))
             raise KeyError(f"no column {name!r}; the columns are {names}")
-        if missing := [each for each in needs(name) if each not in self._columns]:
-            copied = ", ".join(self._columns)
+        if missing := [each for each in needs(name) if each not in self._layout.places]:
+            copied = ", ".join(self._layout.places)
             raise KeyError(f"column {name!r} needs {', '.join(missing)}, and only {copied} were copied")
         if name in FORMULAS:
-            return compute(name, self._columns)
+            return compute(name, self)
         if name == "turnover_share":
-            turnover = self._columns["turnover"]
+            turnover = self.column("turnover")
             total = self._total_turnover()
             return turnover / total if total > 0 else np.full(len(turnover), np.nan)
         if name == "staleness":
-            received = self._columns["receive_ns"]
+            received = self.column("receive_ns")
             return np.where(received == 0, np.nan, (self.taken_ns - received) / 1e9)
         if self._volume_z is None:
             return np.full(len(self.symbols), np.nan)
@@ -126,18 +177,17 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
 
     def _total_turnover(self) -> float:
         if self._turnover is None:
-            self._turnover = float(self._columns["turnover"].sum())
+            self._turnover = float(self.column("turnover").sum())
         return self._turnover
 
     def is_computed(self, name: str) -> bool:
         """Say whether column `name` costs nothing any more: it was copied, or was asked for before."""
-        return name in self._columns or name in self._derived
+        return name in self._layout.places or name in self._derived
 
     def _levels(self, part: int) -> NDArray[np.float64]:
-        if self._book is None:
-            return np.empty((0, len(self.symbols)))
-        part_of: NDArray[np.float64] = self._book[part]
-        return part_of
+        levels = self._layout.book_levels
+        first = len(NAMES) + part * levels
+        return self._block[first : first + levels].view(np.float64)
 
     def where(self, keep: NDArray[np.bool_]) -> Snapshot:
         """Return a snapshot of some of the symbols, in the same order.
@@ -147,7 +197,8 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         keep : numpy.ndarray of bool, shape (len(symbols),)
             Which ones, such as ``snapshot.volume > 0``.
         """
-        return self._some(keep, tuple(compress(self.symbols, keep.tolist())))
+        # By places: for a mask, numpy counts anew for every column.
+        return self.take(np.flatnonzero(keep))
 
     def take(self, places: NDArray[np.intp]) -> Snapshot:
         """Return a snapshot of some of the symbols, in an order of one's own.
@@ -157,17 +208,20 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         places : numpy.ndarray of intp
             Indices in `symbols`, such as ``numpy.argsort(snapshot.turnover)``.
         """
-        return self._some(places, tuple(map(self.symbols.__getitem__, places.tolist())))
-
-    def _some(self, chosen: NDArray[Any], symbols: tuple[str, ...]) -> Snapshot:
-        columns = {name: column[chosen] for name, column in self._columns.items()}
-        book = None if self._book is None else self._book[:, :, chosen]
-        kept = self.subscriptions[chosen]
+        symbols = tuple(map(self.symbols.__getitem__, places.tolist()))
         some = Snapshot(
-            self.feed, symbols, self.rows[chosen], columns, self.taken_ns, self.undone, book, kept, self._volume_z
+            self.feed,
+            symbols,
+            self.rows[places],
+            self._layout,
+            self._block[:, places],
+            self.taken_ns,
+            self.undone,
+            self.subscriptions[places],
+            self._volume_z,
         )
-        some._derived = {name: column[chosen] for name, column in self._derived.items()}
-        if "turnover" in self._columns:
+        some._derived = {name: column[places] for name, column in self._derived.items()}
+        if "turnover" in self._layout.places:
             # Shares are those of what was taken, however little of it is kept.
             some._turnover = self._total_turnover()
         return some
@@ -200,7 +254,7 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         ValueError
             `top` is negative.
         """
-        return self.take(scan(self, (*self._columns, *DERIVED), expression, sort, top, descending))
+        return self.take(scan(self, (*self._layout.places, *DERIVED), expression, sort, top, descending))
 
     def to_dict(self, columns: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Return a plain dict of arrays: ``symbol``, and the columns by name.
@@ -282,8 +336,9 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         """
         place = self.place(symbol)
         values = [self.column(name).item(place) for name in NAMES]
-        levels = [] if self._book is None else self._book[:, :, place].T.tolist()
-        book = tuple(Level(*level) for level in levels)
+        levels = self._layout.book_levels
+        book_of = self._block[len(NAMES) : len(NAMES) + 4 * levels, place].view(np.float64)
+        book = tuple(Level(*book_of[level::levels].tolist()) for level in range(levels))
         subscription = SubscriptionState(self.subscriptions[place])
         return Row._make((symbol, int(self.rows[place]), *values, book, subscription))
 
@@ -291,10 +346,10 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         return self.column(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+        return iter(self._layout.places)
 
     def __len__(self) -> int:
-        return len(self._columns)
+        return len(self._layout.places)
 
     def __eq__(self, other: object) -> bool:
         # Mapping would compare arrays by truth value. Two snapshots are the same only if they are one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openbell.core import words
+from openbell.errors import FeedGone
 from openbell.market.bars import volume_z
-from openbell.market.columns import NAMES
 from openbell.market.derived import DERIVED, needs
 from openbell.market.scan import understand
-from openbell.market.snapshot import Snapshot
+from openbell.market.snapshot import Layout, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from openbell.market.session import Session
-
-_BOOK_PARTS = 4
 
 
 def take(
@@ -39,9 +38,7 @@ def take(
     """
     names = [name for _, name in session.public] if columns is None else _copied(session, columns)
     if symbols is None:
-        symbols, listed, shards = session.directory.listing()
-        # The caller's own, to change as they like.
-        rows = listed.copy()
+        symbols, rows, shards = session.directory.listing()
         traded = session.asked.of(symbols) if only_traded is None and session.asked.anywhere else only_traded or False
     else:
         rows, shards = _find(session, symbols)
@@ -110,24 +107,29 @@ def _copy(
     whole: bool,
 ) -> Snapshot:
     reader, count = session.reader, len(symbols)
-    # What interrupts a whole connection is counted in one row of each worker.
-    feed_rows = [session.feed_row(worker) for worker in range(reader.workers)] if "gaps" in names else []
-    wanted = np.concatenate((rows, np.array(feed_rows, np.intp)))
-    copy = np.empty((len(names), len(wanted)), np.uint64)
+    copy = np.empty((len(names), count), np.uint64)
     taken_ns = words.monotonic_ns() + session.control.clock_offset_ns
-    undone = reader.copy_rows(wanted.data, copy.data, [session.places[name] for name in names])
-    columns = {name: copy[at, :count].view(session.dtypes[name]) for at, name in enumerate(names)}
-    if feed_rows:
-        gaps = copy[names.index("gaps"), count:].view(np.int64)
-        if gaps.any():
-            columns["gaps"] += gaps[shards]
-    book = None
-    if whole:
-        levels = copy[len(NAMES) : len(NAMES) + _BOOK_PARTS * reader.book_levels, :count]
-        book = levels.view(np.float64).reshape(_BOOK_PARTS, reader.book_levels, count)
+    undone = reader.copy_rows(rows.data, copy.data, [session.places[name] for name in names])
+    if "gaps" in names:
+        _add_gaps(session, copy[names.index("gaps")].view(np.int64), shards)
+    levels = reader.book_levels if whole else 0
+    layout = Layout({name: at for at, name in enumerate(names)}, session.dtypes, levels)
+    volume_z = partial(_volume_z, weakref.ref(session))
     states = session.states[rows]
-    return Snapshot(session.feed, symbols, rows, columns, taken_ns, undone, book, states, partial(_volume_z, session))
+    return Snapshot(session.feed, symbols, rows, layout, copy, taken_ns, undone, states, volume_z)
 
 
-def _volume_z(session: Session, rows: NDArray[np.intp], taken_ns: int) -> NDArray[np.float64]:
-    return volume_z(session.bars_reader, rows, taken_ns)
+def _add_gaps(session: Session, gaps: NDArray[np.int64], shards: NDArray[np.intp]) -> None:
+    """Add what interrupts a whole connection, which is counted in one row of each worker."""
+    told = np.empty(len(session.feed_rows), np.int64)
+    session.reader.copy_rows(session.feed_rows.data, told.data, (session.places["gaps"],))
+    if told.any():
+        gaps += told[shards]
+
+
+def _volume_z(session: weakref.ref[Session], rows: NDArray[np.intp], taken_ns: int) -> NDArray[np.float64]:
+    # Weak: whoever keeps snapshots does not want to keep the memory of feeds that are long gone.
+    held = session()
+    if held is None:
+        raise FeedGone("the feed of this snapshot is gone, and volume_z with its bars; name it in columns= to keep it")
+    return volume_z(held.bars_reader, rows, taken_ns)

@@ -40,6 +40,16 @@ class Table(Protocol):
         """Say whether the column costs nothing any more."""
 
 
+class _NoRows:
+    symbols: tuple[str, ...] = ()
+
+    def column(self, name: str) -> NDArray[Any]:
+        raise KeyError(name)
+
+    def is_computed(self, name: str) -> bool:
+        return False
+
+
 class Frame:
     """Some rows of a table.
 
@@ -92,6 +102,8 @@ class Term:
         Whether it is the same for all rows.
     text : str, optional
         What it is, if it is a text in quotes.
+    places : callable, optional
+        From a `Frame` to the rows where it holds, for a condition that knows them without asking all rows.
     """
 
     kind: Kind
@@ -99,6 +111,7 @@ class Term:
     evaluate: Callable[[Frame], Any]
     is_constant: bool
     text: str | None = None
+    places: Callable[[Frame], NDArray[np.intp]] | None = None
 
 
 def constant(value: np.int64 | np.float64) -> Term:
@@ -119,7 +132,7 @@ def combine(function: Callable[..., Any], terms: Sequence[Term], kind: Kind = Ki
     is_constant = all(each.is_constant for each in terms)
     # Of two constants nobody knows how large they are.
     exact = kind is Kind.CONDITION or (function in _EXACT and not (is_constant and len(terms) > 1))
-    parts = [each.evaluate if exact else _as_float(each.evaluate) for each in terms]
+    parts = [each.evaluate if exact else _as_float(each) for each in terms]
     names = _names(terms)
     if len(parts) == 1:
         (only,) = parts
@@ -128,10 +141,17 @@ def combine(function: Callable[..., Any], terms: Sequence[Term], kind: Kind = Ki
     return Term(kind, names, lambda frame: function(left(frame), right(frame)), is_constant)
 
 
+# What constants are made of.
+_NOWHERE = Frame(_NoRows())
 _EXACT = (np.add, np.subtract, np.negative, np.abs, np.minimum, np.maximum)
 
 
-def _as_float(evaluate: Callable[[Frame], Any]) -> Callable[[Frame], Any]:
+def _as_float(term: Term) -> Callable[[Frame], Any]:
+    evaluate = term.evaluate
+    if term.is_constant:
+        value = np.float64(evaluate(_NOWHERE))
+        return lambda _: value
+
     def evaluated(frame: Frame) -> Any:
         found = evaluate(frame)
         return found if found.dtype == np.float64 else found.astype(np.float64)
@@ -142,19 +162,23 @@ def _as_float(evaluate: Callable[[Frame], Any]) -> Callable[[Frame], Any]:
 def both(terms: Sequence[Term]) -> Term:
     """Return the condition that all of `terms` hold. Those behind look only at what those before have left."""
 
-    def evaluate(frame: Frame) -> NDArray[np.bool_]:
+    def places_of(frame: Frame) -> NDArray[np.intp]:
         held: NDArray[np.bool_] = terms[0].evaluate(frame)
-        for term in terms[1:]:
-            if np.count_nonzero(held) * _FEW > len(held):
-                held = held & term.evaluate(frame)
-                continue
-            places = np.flatnonzero(held)
-            left = places[term.evaluate(frame.take(places))]
-            held = np.zeros(len(held), np.bool_)
-            held[left] = True
+        at = 1
+        while at < len(terms) and np.count_nonzero(held) * _FEW > len(held):
+            held = held & terms[at].evaluate(frame)
+            at += 1
+        (places,) = held.nonzero()
+        for term in terms[at:]:
+            places = places[term.evaluate(frame.take(places))]
+        return places
+
+    def evaluate(frame: Frame) -> NDArray[np.bool_]:
+        held = np.zeros(frame.rows, np.bool_)
+        held[places_of(frame)] = True
         return held
 
-    return Term(Kind.CONDITION, _names(terms), evaluate, is_constant=False)
+    return Term(Kind.CONDITION, _names(terms), evaluate, is_constant=False, places=places_of)
 
 
 def either(terms: Sequence[Term]) -> Term:
