@@ -37,6 +37,14 @@ def ceiling(as_json: bool, quick: bool) -> None:
     sys.exit(run(as_json=as_json, quick=quick))
 
 
+@_command("changes", "A look for what moved, by how much did, against comparing everything.", "changes --json")
+def changes(as_json: bool, quick: bool) -> None:
+    """Measure what a look for changes costs, by how many symbols moved, against comparing the whole market."""
+    from benchmarks.changes import run
+
+    sys.exit(run(as_json=as_json, quick=quick))
+
+
 @_command("peers", "Whole feeds against what people build with the usual libraries.", "peers --quick --json")
 def peers(as_json: bool, quick: bool) -> None:
     """Compare whole feeds, socket to snapshot, with what people build with the usual libraries."""

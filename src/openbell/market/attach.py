@@ -38,8 +38,9 @@ def attach(feed: str, *, reattach: bool = False, wait_s: float = 0.0) -> Market:
 
     Notes
     -----
-    The memory is mapped read-only: a reader cannot disturb a feed, whatever it does. After a fork, or in another
-    process, attach again. The feed must be this user's, and both must see the same runtime directory
+    The memory is mapped read-only: a reader cannot disturb a feed, whatever it does. (But for one small segment, which
+    is mapped by the first that waits or holds a ring: it has the bells and the places of such readers.) After a fork,
+    or in another process, attach again. The feed must be this user's, and both must see the same runtime directory
     (``OPENBELL_RUNTIME_DIR``, by default in ``/dev/shm``).
 
     Examples

@@ -151,21 +151,22 @@ class ChangeStream:
         taken_ns = words.monotonic_ns() + session.control.clock_offset_ns
         rows = self._moved()
         copy = np.empty((3, len(rows)), np.uint64)
-        session.reader.copy_rows(rows.data, copy.data, (_VERSION, self._index, _RECEIVED))
-        self._seen[rows] = copy[0].view(np.int64)
+        if len(rows):
+            session.reader.copy_rows(rows.data, copy.data, (_VERSION, self._index, _RECEIVED))
+            self._seen[rows] = copy[0].view(np.int64)
         new = copy[1].view(self._dtype)
-        told = self._far_enough(rows, new)
-        far, old = rows[told], self._told[rows[told]]
-        self._told[far] = new[told]
-        self._known[far] = True
+        told = self._far_enough(rows, new) if len(rows) else np.empty(0, np.bool_)
+        far, new = rows[told], new[told]
+        old = self._told[far]
+        self._told[far] = new
         return Changes(
             self._attachment.feed,
             session.number,
             self._column,
-            tuple(map(session.directory.symbol, far.tolist())),
+            tuple(self._symbols[far].tolist()),
             far,
             old,
-            new[told],
+            new,
             copy[2].view(np.int64)[told],
             taken_ns,
             len(rows),
@@ -175,36 +176,33 @@ class ChangeStream:
         """Return the rows to which anything has happened since they were looked at: one comparison of the versions."""
         versions = self._session.versions
         if self._rows is None:
-            rows = np.flatnonzero(versions != self._seen)
-            named = self._named[rows]
-            # A session that begins writes to rows that no symbol has yet.
-            nameless = rows[~named]
-            self._seen[nameless] = versions[nameless]
-            return rows[named]
+            return np.flatnonzero(versions != self._seen)
         moved: NDArray[np.intp] = self._rows[versions[self._rows] != self._seen[self._rows]]
         return moved
 
     def _far_enough(self, rows: NDArray[np.intp], new: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which of the rows that moved are to be told, and take note of which have a price."""
+        """Return which of the rows that moved are to be told, and take note of which have a value."""
         old = self._told[rows]
-        was = self._known[rows]
-        if self._dtype.kind == "f":
-            here = ~np.isnan(new)
-            was = was & ~np.isnan(old)
-            # A row that has had no price in this run of the feed has not lost one.
-            lost = ~here & was & self._priced[rows]
-            self._priced[rows] |= here
-        else:
-            here, lost = np.ones(len(new), np.bool_), np.zeros(len(new), np.bool_)
         step = np.abs(new - old)
-        far = new != old
-        # Compared so that a symbol without a tick, which is NaN, passes.
+        told: NDArray[np.bool_] = step > 0
         if self._min_ticks > 0:
             ticks = self._ticks if isinstance(self._ticks, float) else self._ticks[rows]
-            far &= ~(step < (self._min_ticks - _TICK_SLACK) * ticks)
+            # Compared so that a symbol without a tick, which is NaN, passes.
+            told &= ~(step < (self._min_ticks - _TICK_SLACK) * ticks)
         if self._min_pct > 0:
-            far &= ~(step * 100 < (self._min_pct - _PCT_SLACK) * np.abs(old))
-        told: NDArray[np.bool_] = (here & ~was) | lost | (here & was & far)
+            told &= step >= (self._min_pct - _PCT_SLACK) / 100 * np.abs(old)
+        if self._dtype.kind == "f":
+            told |= np.isnan(old)
+            gone = np.isnan(new)
+            if gone.any():
+                # A row that has had no price in this run of the feed has not lost one.
+                told[gone] = (self._valued[rows] & ~np.isnan(old))[gone]
+            self._valued[rows] |= ~gone
+        else:
+            told |= ~self._valued[rows]
+            self._valued[rows] = True
+        # A session that begins writes to rows that no symbol has yet.
+        told &= self._named[rows]
         return told
 
     # ---- runs of the feed ----
@@ -220,9 +218,9 @@ class ChangeStream:
         rows = session.reader.data_rows
         self._seen = np.zeros(rows, np.int64)
         self._told = np.full(rows, np.nan if self._dtype.kind == "f" else 0, self._dtype)
-        # What was told of a row, perhaps in a run before; and whether there was a price in this one.
-        self._known = np.zeros(rows, np.bool_)
-        self._priced = np.zeros(rows, np.bool_)
+        # Whether there was a value in this run, or, of what is no price, in any.
+        self._valued = np.zeros(rows, np.bool_)
+        self._symbols = np.full(rows, "", np.object_)
         self._named = np.zeros(rows, np.bool_)
         self._place()
 
@@ -232,6 +230,7 @@ class ChangeStream:
         # Before the symbols are read: what comes meanwhile makes the next look read them again.
         self._count = directory.table.count
         symbols, rows, _ = directory.listing()
+        self._symbols[rows] = symbols
         self._named[rows] = True
         if self._wanted is not None:
             keep = np.fromiter(map(self._wanted.__contains__, symbols), np.bool_, len(symbols))
@@ -243,13 +242,14 @@ class ChangeStream:
             for symbol, row in zip(symbols, rows.tolist(), strict=True):
                 if symbol in self._carried:
                     self._told[row] = self._carried.pop(symbol)
-                    self._known[row] = True
+                    self._valued[row] = self._dtype.kind != "f"
 
     def _carry(self) -> None:
         """Keep what was told of each symbol: in the next run it has another row."""
         symbols, rows, _ = self._session.directory.listing()
-        known = self._known[rows]
-        self._carried |= zip(compress(symbols, known.tolist()), self._told[rows[known]].tolist(), strict=True)
+        told = self._told[rows]
+        known = ~np.isnan(told) if self._dtype.kind == "f" else self._valued[rows]
+        self._carried |= zip(compress(symbols, known.tolist()), told[known].tolist(), strict=True)
 
     # ---- as a stream ----
 

@@ -235,12 +235,15 @@ class Generation:
     def open(self, name: str, kind: Kind, *, writable: bool = False) -> memoryview:
         """Map a segment, unless it is, and return its body.
 
+        One that is mapped read-only and wanted writable is mapped anew; who borrows the old body keeps it.
+
         Raises
         ------
         FeedNotFound, LayoutMismatch, FeedError
             As `Segment.open`.
         """
-        if name not in self.segments:
+        found = self.segments.get(name)
+        if found is None or (writable and not found.writable):
             self.segments[name] = Segment.open(self.path / name, kind, self.number, writable=writable)
         return self.segments[name].body
 
