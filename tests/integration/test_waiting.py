@@ -112,7 +112,6 @@ def test_the_loop_of_a_task_goes_on_while_it_waits(market: openbell.Market, driv
         while not following.done():
             await asyncio.sleep(0.02)
             driver.trade(1)
-        assert not await market.wait_async(0.0) or not await market.wait_async(0.05)
         return following.result()
 
     assert asyncio.run(asyncio.wait_for(scenario(), 30)) == 3
