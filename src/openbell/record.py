@@ -90,12 +90,19 @@ class MarketStatus(IntEnum):
 
 
 class GapReason(IntEnum):
-    """Say why somebody was not given something."""
+    """Say why somebody was not given something.
+
+    LAP, CUT and FEED_RESTART are told by a reader to itself, and stand in no ring: it was overtaken, or it held the
+    writer longer than it may and was cut off (with both, first and last are ring positions), or it went over to the next
+    run of the feed.
+    """
 
     RECEIVER_RESTART = 1
     DISCONNECT = 2
     LAP = 3
     OVERFLOW = 4
+    CUT = 5
+    FEED_RESTART = 6
 
 
 FIELDS: Final[tuple[tuple[str, str, int], ...]] = (

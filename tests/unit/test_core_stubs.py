@@ -19,6 +19,7 @@ MODULES = (
     "words",
     "symbols",
     "ring",
+    "follow",
     "snapshot",
     "apply",
     "bars",
