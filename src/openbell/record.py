@@ -93,8 +93,8 @@ class GapReason(IntEnum):
     """Say why somebody was not given something.
 
     LAP, CUT and FEED_RESTART are told by a reader to itself, and stand in no ring: it was overtaken, or it held the
-    writer longer than it may and was cut off (with both, first and last are ring positions), or it went over to the next
-    run of the feed.
+    writer longer than it may and was cut off (with both, first and last are ring positions), or it went over to the
+    next run of the feed.
     """
 
     RECEIVER_RESTART = 1

@@ -8,7 +8,21 @@ from typing import Any, NamedTuple
 
 import pytest
 from corelab.memory import memory
-from corelab.records import GAP, HAS_A, HAS_B, HAS_C, HAS_D, LEVEL, QUOTE, ROW_NONE, STATUS, TRADE, Record, trade, unpack
+from corelab.records import (
+    GAP,
+    HAS_A,
+    HAS_B,
+    HAS_C,
+    HAS_D,
+    LEVEL,
+    QUOTE,
+    ROW_NONE,
+    STATUS,
+    TRADE,
+    Record,
+    trade,
+    unpack,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -40,7 +40,7 @@ from openbell.core.layout cimport (
 )
 from openbell.core.ring cimport RING_HEADER, RingWords, ring_words
 from openbell.core.tether cimport Tether
-from openbell.errors import FeedGone
+from openbell.errors import FeedError, FeedGone
 
 cdef enum:
     # Records that `take` has at hand, and room for the last group of them.
@@ -173,6 +173,8 @@ cdef class Follower:
     cdef readonly unsigned long long lost
     cdef readonly unsigned long long gaps
     cdef readonly unsigned long long cuts
+    # Something is lent and not settled.
+    cdef bint lent
 
     def __cinit__(self, list rings, *args, **kwargs):
         cdef int i
@@ -288,12 +290,14 @@ cdef class Follower:
             self.sources[i].state = NULL
 
     def lend(self, max_records: int) -> tuple:
-        """Lend what comes next in one of the rings, of a reader that is tethered and reads them apart.
+        """Lend what comes next in one of the rings, of a reader that is tethered.
+
+        Until it is settled, nothing else can be read.
 
         Returns
         -------
         ring : int
-            Index of the ring; -1: there is nothing now.
+            Index of the ring; -1: there is nothing now; -2: records that were copied ahead are to be read first.
         position : int
             Of the first record in the ring.
         count : int
@@ -303,8 +307,14 @@ cdef class Follower:
         cdef Source *source
         cdef uint64_t n, most
         cdef int i
-        if self.tethers is None or not self.apart:
-            raise ValueError("only a tethered reader that reads its rings apart can lend them")
+        if self.tethers is None:
+            raise ValueError("only a tethered reader can lend its rings")
+        self._check()
+        if self.ready_first < self.ready_end:
+            return -2, 0, 0
+        for i in range(self.count):
+            if self.sources[i].first < self.sources[i].end:
+                return -2, 0, 0
         self._look()
         for i in range(self.count):
             self.turn = (self.turn + 1) % self.count
@@ -324,6 +334,7 @@ cdef class Follower:
             n = min(most, <uint64_t>max_records)
             while n < most and _continues(&source.records[(source.at + n) & source.mask]):
                 n += 1
+            self.lent = True
             return self.turn, source.at, n
         return -1, 0, 0
 
@@ -338,6 +349,7 @@ cdef class Follower:
         cdef Source *source = &self.sources[ring]
         cdef unsigned long long gaps = self.gaps, lost = self.lost
         cdef uint64_t i
+        self.lent = False
         for i in range(<uint64_t>count):
             self._account(&source.records[(source.at + i) & source.mask], 1)
         if not self._intact(ring):
@@ -396,6 +408,7 @@ cdef class Follower:
             raise ValueError(f"max_records must be at least 1, not {max_records}")
         if <uint64_t>target.size < (most + SLACK) * RECORD_SIZE:
             raise ValueError(f"a buffer of {target.size} bytes for {max_records} records and {SLACK} beyond")
+        self._check()
         with nogil:
             if self.ready_first < self.ready_end:
                 n = min(self.ready_end - self.ready_first, most)
@@ -414,6 +427,7 @@ cdef class Follower:
         """Return the next record as a tick, or None if there is nothing now."""
         cdef Record *record
         if self.ready_first == self.ready_end:
+            self._check()
             self.ready_first = 0
             self.ready_end = self._read(self.ready, READY)
             if self.error is not None:
@@ -425,6 +439,11 @@ cdef class Follower:
         self.ready_first += 1
         self.delivered += 1
         return tick
+
+    cdef int _check(self) except -1:
+        if self.lent:
+            raise FeedError("release the last batch first: it is borrowed from the ring, and what comes next is behind it")
+        return 0
 
     cdef _raise(self):
         error, self.error = self.error, None

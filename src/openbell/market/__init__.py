@@ -7,5 +7,6 @@ from openbell.market.expression import Expression
 from openbell.market.market import Market
 from openbell.market.row import Row
 from openbell.market.snapshot import Snapshot
+from openbell.market.tick import Gap, Tick
 
-__all__ = ["Bars", "Book", "Expression", "Market", "Row", "Snapshot", "attach"]
+__all__ = ["Bars", "Book", "Expression", "Gap", "Market", "Row", "Snapshot", "Tick", "attach"]

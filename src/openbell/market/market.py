@@ -8,7 +8,7 @@ import numpy as np
 
 from openbell.core import snapshot as core
 from openbell.errors import UnknownSymbol
-from openbell.market.attached import Attached
+from openbell.market.followed import Followed
 from openbell.market.bars import Bars, bars_of
 from openbell.market.book import Book
 from openbell.market.changes import ChangeStream, check
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 _GAPS = [name for name, _ in core.COLUMNS].index("gaps")
 
 
-class Market(Attached):
+class Market(Followed):
     """A feed's market, live and read-only; made by `openbell.attach`.
 
-    Four ways to read it:
+    Five ways to read it:
 
     ``market["600519.SH"]``
         one symbol's `Row`, consistent in itself. Some 10 us.
@@ -38,6 +38,8 @@ class Market(Attached):
         a `Snapshot` of all symbols, each row consistent in itself. Below 1 ms for 11,000.
     ``market.scan("change_pct > 3")``
         a `Snapshot` of those for which an expression holds.
+    ``market.ticks()``
+        every single record, in order, with every gap in its place.
     ``market.last``, ``market.bid``, ... (every column)
         the live memory as numpy arrays, free. Read-only, indexed by row (`row`, `rows`), always current and **not
         consistent with one another**: between reading `bid` and reading `ask` the quote may have moved, so that the
