@@ -8,10 +8,10 @@ import numpy as np
 
 from openbell.core import snapshot as core
 from openbell.errors import UnknownSymbol
-from openbell.market.followed import Followed
 from openbell.market.bars import Bars, bars_of
 from openbell.market.book import Book
 from openbell.market.changes import ChangeStream, check
+from openbell.market.followed import Followed
 from openbell.market.row import Level, Row
 from openbell.market.session import FIXED
 from openbell.market.snapshot import Snapshot

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from openbell import record
 from openbell.core import ring
 from openbell.core.follow import Follower
 from openbell.core.watch import WAITS, Watch
@@ -18,6 +17,8 @@ from openbell.market.tick import Tick
 from openbell.memory.consumers import Consumer, Consumers
 from openbell.memory.names import CONSUMERS
 from openbell.memory.segment import Kind
+from openbell.record import RECORD_SIZE
+from openbell.record import dtype as record_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,10 +159,10 @@ class Stream:
             begin.starts,
             Tick,
             session.directory.symbol,
-            rows,
+            None if rows is None else rows.data,
             lambda row: selection.wants(session.directory.symbol(row)),
             selection.kinds,
-            begin.updated,
+            None if begin.updated is None else begin.updated.data,
             options.order == "shard",
             None if self._held is None else self._held.tethers,
         )
@@ -169,9 +170,9 @@ class Stream:
     def records(self, index: int, position: int, count: int) -> NDArray[np.void]:
         """Return `count` records of a ring from `position` on, which lie there in a row: its own memory."""
         body = self._rings[index]
-        capacity = (len(body) - _RING_HEADER) // record.RECORD_SIZE
-        offset = _RING_HEADER + (position & (capacity - 1)) * record.RECORD_SIZE
-        return np.frombuffer(body.toreadonly(), record.dtype(), count, offset)
+        capacity = (len(body) - _RING_HEADER) // RECORD_SIZE
+        offset = _RING_HEADER + (position & (capacity - 1)) * RECORD_SIZE
+        return np.frombuffer(body.toreadonly(), record_dtype(), count, offset)
 
     def counts(self) -> NDArray[np.int64]:
         """Return delivered, skipped, lost, gaps, cuts."""

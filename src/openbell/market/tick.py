@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from openbell.record import Flag, GapReason, Kind, MarketStatus, Side
@@ -11,7 +12,8 @@ _BOOK = (Kind.QUOTE, Kind.LEVEL)
 _BY_READER = (GapReason.LAP, GapReason.CUT)
 
 
-class Gap(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Gap:
     """What a reader was not given, as far as anybody knows."""
 
     reason: GapReason

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from openbell import record
 from openbell.core.follow import ROOM_BEYOND
 from openbell.errors import FeedError, FeedGone, FeedNotFound, InvalidArgument
 from openbell.market.batch import Batch
 from openbell.market.selection import Selection
 from openbell.market.stream import Options, Start, Stream
-from openbell.record import GapReason
+from openbell.record import RECORD_SIZE, ROW_NONE, GapReason
+from openbell.record import dtype as record_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,11 +148,11 @@ class Ticks:
 
     def _read_now(self, max_records: int) -> NDArray[np.void]:
         stream = self._ready()
-        room = (max_records + ROOM_BEYOND) * record.RECORD_SIZE
+        room = (max_records + ROOM_BEYOND) * RECORD_SIZE
         if len(self._buffer) < room:
             self._buffer = bytearray(room)
         n = stream.follower.read(self._buffer, max_records)
-        return np.frombuffer(self._buffer, record.dtype(), n).copy()
+        return np.frombuffer(self._buffer, record_dtype(), n).copy()
 
     def batches(self, max_records: int = 4096, timeout: float | None = None) -> Iterator[Batch]:
         """Iterate over batches of records, each as soon as there is something.
@@ -193,7 +193,7 @@ class Ticks:
         if ring == _NOTHING:
             return None
         if count == 0:
-            return Batch(np.frombuffer(stream.follower.missed(ring), record.dtype()).copy(), ring)
+            return Batch(np.frombuffer(stream.follower.missed(ring), record_dtype()).copy(), ring)
         return Batch(stream.records(ring, position, count), ring, stream.follower.settle)
 
     # ---- asyncio ----
@@ -319,7 +319,7 @@ class Ticks:
         KeyError
             No symbol has that row.
         """
-        return None if row == record.ROW_NONE else self._ready().session.directory.symbol(int(row))
+        return None if row == ROW_NONE else self._ready().session.directory.symbol(int(row))
 
     def close(self) -> None:
         """Stop following; a tethered reader lets the writers go. May be called again."""
