@@ -12,7 +12,8 @@ from openbell.config import Config, Feed, Source
 from openbell.core.ring import RingWriter
 from openbell.core.symbols import SymbolTable
 from openbell.market import Market, Row
-from openbell.memory.names import ring_name
+from openbell.memory.consumers import Consumers
+from openbell.memory.names import CONSUMERS, ring_name
 from openbell.record import Flag, Kind
 from openbell.supervisor import Supervisor
 
@@ -85,8 +86,16 @@ class Driver:
             self._table.insert(name.encode())
         for name in names:
             self.add(name)
+        consumers = Consumers(generation.body(CONSUMERS))
         self.rings = [
-            RingWriter(generation.body(ring_name(0, worker)), control.worker_bell(worker), control.receiver_bell(0))
+            RingWriter(
+                generation.body(ring_name(0, worker)),
+                control.worker_bell(worker),
+                control.receiver_bell(0),
+                tethers=consumers.tethers(0, worker),
+                readers_bell=consumers.published_bell,
+                max_hold_ns=supervisor.config.feed.max_hold_ms * 1_000_000,
+            )
             for worker in range(supervisor.shape.workers)
         ]
         for ring in self.rings:

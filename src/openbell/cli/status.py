@@ -94,7 +94,7 @@ def _print(status: "Status", output: Output) -> None:
     counters.add_row("paused", f"{status.paused_ns / 1e9:.3f} s")
     counters.add_row("event loop", f"{status.loop_lag_ns / 1e6:.1f} ms late (peak {status.loop_lag_peak_ns / 1e6:.1f})")
     counters.add_row("receive → snapshot", latencies(status.latency))
-    for table in (_processes(status), _connections(status), _rings(status), counters):
+    for table in (_processes(status), _connections(status), _rings(status), *_consumers(status), counters):
         console.print(table)
 
 
@@ -183,6 +183,32 @@ def _rings(status: "Status") -> "Table":
     return table
 
 
+def _consumers(status: "Status") -> "list[Table]":
+    """Return the table of tethered readers, if there ever was one that left a trace."""
+    from rich.text import Text
+
+    from openbell.printable import printable
+
+    found = status.consumers
+    if not (found.readers or found.cuts or found.died):
+        return []
+    table = _table("tethered reader", "pid", "rings", "lag", "held up", "cut off", "up")
+    for each in found.readers:
+        lost = f" [red]({each.cut} cut)[/]" if each.cut else ""
+        table.add_row(
+            Text(printable(each.label) or f"slot {each.slot}"),
+            str(each.pid),
+            f"{each.rings}{lost}",
+            f"{each.lag:,}",
+            f"{each.held_ns / 1e6:,.1f} ms",
+            f"{each.cuts:,}",
+            f"{each.age_ns / 1e9:,.1f} s",
+        )
+    died = f" ({found.died} died)" if found.died else ""
+    table.add_row(f"all so far{died}", "", "", "", f"{found.held_ns / 1e6:,.1f} ms", f"{found.cuts:,}", "")
+    return [table]
+
+
 def _table(first: str, *others: str) -> "Table":
     from rich.table import Table
 
@@ -241,6 +267,26 @@ def _to_json(status: "Status", histories: "dict[int, list[Life]]") -> dict[str, 
             }
             for each in status.rings
         ],
+        "consumers": {
+            "places": status.consumers.places,
+            "held_s": status.consumers.held_ns / 1e9,
+            "cuts": status.consumers.cuts,
+            "died": status.consumers.died,
+            "readers": [
+                {
+                    "slot": each.slot,
+                    "pid": each.pid,
+                    "label": each.label,
+                    "age_s": each.age_ns / 1e9,
+                    "rings": each.rings,
+                    "cut": each.cut,
+                    "lag": each.lag,
+                    "held_s": each.held_ns / 1e9,
+                    "cuts": each.cuts,
+                }
+                for each in status.consumers.readers
+            ],
+        },
         "counters": {
             name: getattr(status, name)
             for name in ("frames", "bytes", "events", "published", "applied", "invalid", "ignored", "lost", "gaps")

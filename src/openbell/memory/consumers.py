@@ -199,7 +199,7 @@ class Consumer:
         Parameters
         ----------
         generation : Generation
-            Which run of the feed. The consumers segment is mapped for writing if it is not mapped yet.
+            Which run of the feed. Its consumers segment is mapped for writing.
         label : str
             What the reader calls itself, for those who look at the feed's status; 64 bytes of it are kept.
 
@@ -210,11 +210,9 @@ class Consumer:
         FeedGone
             The generation is over.
         FeedError
-            The consumers segment is mapped read-only, or its lock files cannot be opened.
+            The consumers segment or a lock file cannot be opened.
         """
         body = generation.open(CONSUMERS, Kind.CONSUMERS, writable=True)
-        if not generation.segments[CONSUMERS].writable:
-            raise FeedError("the consumers segment is mapped read-only in this process; map it writable first")
         consumers = Consumers(body)
         deadline = time.monotonic() + _PATIENCE_S
         while True:

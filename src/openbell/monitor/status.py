@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from openbell.core import ring, words
 from openbell.memory.names import ring_name
 from openbell.memory.segment import Kind
 from openbell.monitor.books import feed_rows
+from openbell.monitor.consumers import ConsumersStatus, read_consumers
 from openbell.monitor.control import CONNECTIONS_MAX, ConnectionState, Control, FeedState, ProcessState
 from openbell.monitor.histogram import Histogram
 from openbell.reasons import Reason, is_ignored, is_invalid
@@ -149,6 +150,8 @@ class Status:
         Receive to snapshot, ns, over all workers since the feed began.
     exchange_latency : Histogram
         The vendor's time of an event to snapshot, ns, signed: clocks differ. Empty unless the feed keeps it.
+    consumers : ConsumersStatus
+        The readers that may hold the receivers up for a bounded time, and how long they have.
     """
 
     feed: str
@@ -179,6 +182,7 @@ class Status:
     exchange_latency: Histogram
     loop_lag_ns: int = 0
     loop_lag_peak_ns: int = 0
+    consumers: ConsumersStatus = field(default_factory=ConsumersStatus)
 
     @property
     def backlog(self) -> int:
@@ -255,6 +259,7 @@ def read_status(feed: str, generation: Generation, reader: SnapshotReader, symbo
         exchange_latency=Histogram.merge(
             Histogram.read(control.exchange_histogram(index)) for index in range(control.workers)
         ),
+        consumers=read_consumers(generation, [each.published for each in rings]),
     )
 
 
