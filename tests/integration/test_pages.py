@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import inspect
 import json
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import pytest
@@ -41,10 +45,13 @@ class Block(NamedTuple):
         """Return what the test of it is called."""
         return f"{self.page.stem}-line-{self.line}"
 
-    def run(self, namespace: dict[str, Any]) -> None:
+    def run(self, namespace: dict[str, Any], *, flags: int = 0) -> None:
         """Run it, with the page's own line numbers in what goes wrong."""
-        code = compile("\n" * (self.line - 1) + self.text, str(self.page), "exec", dont_inherit=True)
-        exec(code, namespace)
+        code = compile("\n" * (self.line - 1) + self.text, str(self.page), "exec", flags, dont_inherit=True)
+        if code.co_flags & inspect.CO_COROUTINE:
+            asyncio.run(FunctionType(code, namespace)())
+        else:
+            exec(code, namespace)
 
 
 def blocks(page: Path, language: str) -> list[Block]:
@@ -71,7 +78,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         url = json.loads(exchange.out.splitlines()[0])["url"]
         config = directory / "feed.toml"
         config.write_text(
-            f'[feed]\nname = "{FEED}"\nworkers = 2\nbook_levels = 5\n\n'
+            f'[feed]\nname = "{FEED}"\nworkers = 2\nbook_levels = 5\nbars = 20\n\n'
             f'[source]\nvendor = "alltick"\nurl = "{url}"\ntoken_env = "TEST_TOKEN"\n'
             'symbols_file = "symbols.txt"\nstreams = ["trade", "book"]\n'
         )
@@ -109,7 +116,8 @@ def test_the_cells_of_the_notebook_run_one_after_the_other(feed: str) -> None:
     assert cells
     namespace: dict[str, Any] = {"__name__": "notebook"}
     for cell in cells:
-        cell.run(namespace)
+        # As notebooks do: a cell may await.
+        cell.run(namespace, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def commands() -> list[str]:

@@ -45,6 +45,8 @@ def driver(running: tuple[Path, Driver], monkeypatch: pytest.MonkeyPatch) -> Dri
 @pytest.fixture
 def market(driver: Driver) -> Iterator[openbell.Market]:
     with openbell.attach(FEED) as attached:
+        # What the test before sent is no news of this one's.
+        driver.await_applied(attached)
         yield attached
 
 
