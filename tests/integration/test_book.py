@@ -176,3 +176,23 @@ def test_watching_a_book_prints_what_changes_until_it_is_interrupted(driver: Dri
         watching.send(signal.SIGINT)
         assert watching.end() == 0
     assert watching.err == ""
+
+
+def test_watching_a_book_goes_on_with_the_next_run_of_the_feed(feed_name: str) -> None:
+    with Supervisor(configure(feed_name), receivers=False) as supervisor:
+        supervisor.start()
+        driver = Driver(supervisor, symbols=1)
+        symbol = driver.symbols[0]
+        send_quote(driver, 0, (1.0, 10.0, 2.0, 20.0), 1)
+        with started("book", feed_name, symbol, "--watch") as watching:
+            watching.until(lambda: "10 @ 1 | 2 @ 20" in watching.out)
+            supervisor.stop()
+            watching.until(lambda: "looks for it again" in watching.out)
+            with Supervisor(configure(feed_name), receivers=False) as again:
+                again.start()
+                watching.until(lambda: f"has no symbol '{symbol}'" in watching.out)
+                send_quote(Driver(again, symbols=1), 0, (3.0, 10.0, 4.0, 20.0), 1)
+                watching.until(lambda: "10 @ 3 | 4 @ 20" in watching.out)
+            watching.send(signal.SIGINT)
+            assert watching.end() == 0
+    assert watching.err == ""

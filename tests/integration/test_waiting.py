@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from feed_driver import Driver, configure
+from feed_process import await_running, seconds_until_gone, supervisor_process
 
 import openbell
 from openbell.errors import FeedError, FeedGone, InvalidArgument
+from openbell.memory import generation, runtime
 from openbell.supervisor import Supervisor
 
 pytestmark = pytest.mark.timeout(60)
@@ -151,6 +153,22 @@ def test_the_thread_that_waits_for_tasks_goes_when_none_does(market: openbell.Ma
         time.sleep(0.02)
 
 
+def test_news_without_end_leave_other_tasks_their_turn(market: openbell.Market, driver: Driver) -> None:
+    async def follow() -> None:
+        while True:
+            driver.trade(1)
+            await market.wait_async(20.0)
+
+    async def scenario() -> None:
+        following = asyncio.create_task(follow())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        following.cancel()
+        await asyncio.wait([following])
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
 @pytest.mark.parametrize("timeout", [-1.0, float("nan")])
 def test_a_time_that_is_none_is_refused(market: openbell.Market, driver: Driver, timeout: float) -> None:
     with pytest.raises(InvalidArgument, match="timeout must be a number of seconds from 0"):
@@ -172,6 +190,24 @@ def test_the_end_of_the_feed_ends_the_wait(feed_name: str, pool: ThreadPoolExecu
     market.close()
     with pytest.raises(FeedError, match="closed"):
         market.wait(1.0)
+
+
+def test_the_death_of_the_feed_ends_the_wait(feed_name: str, pool: ThreadPoolExecutor) -> None:
+    with supervisor_process(feed_name) as process:
+        market = await_running(feed_name)
+        pids = [each.pid for each in market.status().processes]
+        waiting, task = pool.submit(market.wait), pool.submit(lambda: asyncio.run(market.wait_async()))
+        process.kill()
+        for each in (waiting, task):
+            with pytest.raises(FeedGone, match="attach again"):
+                each.result(20)
+        market.close()
+        process.wait()
+        seconds_until_gone(pids, 10.0)
+    lock = generation.claim(feed_name)
+    generation.reclaim(lock)
+    lock.release(remove=True)
+    runtime.remove_if_empty(lock.path.parent)
 
 
 def test_a_restart_of_the_feed_is_news_and_its_absence_is_none(feed_name: str, pool: ThreadPoolExecutor) -> None:

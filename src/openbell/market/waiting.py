@@ -142,6 +142,8 @@ class _Bellman:
 
         loop = asyncio.get_running_loop()
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        # In a busy market there is news at once, every time: other tasks are to have their turn nevertheless.
+        await asyncio.sleep(0)
         while True:
             # Announced before the look, so that what happens after the look is told.
             rung = loop.create_future()
