@@ -73,7 +73,8 @@ class Waiter:
         """Turn to a run of the feed; return whether there is news in it for somebody who knows nothing of it."""
         try:
             rings = session.rings()
-            self._watch = Watch(rings, "applied", session.consumers.applied_bell)
+            # It never spins: what follows in Python takes longer than a wake-up.
+            self._watch = Watch(rings, "applied", session.consumers.applied_bell, "park")
         except FeedNotFound:
             # It is over already.
             return False
