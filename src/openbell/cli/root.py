@@ -16,6 +16,7 @@ from openbell.cli.demo import demo
 from openbell.cli.exits import FAILED, INTERRUPTED, OK, USAGE
 from openbell.cli.record import record
 from openbell.cli.run import run
+from openbell.cli.scan import scan
 from openbell.cli.simulate import simulate
 from openbell.cli.snapshot import snapshot
 from openbell.cli.status import status
@@ -51,7 +52,7 @@ def root() -> None:
     """
 
 
-for verb in (demo, run, symbols, snapshot, book, status, simulate, record, subscribe, unsubscribe):
+for verb in (demo, run, symbols, snapshot, scan, book, status, simulate, record, subscribe, unsubscribe):
     root.add_command(verb)
 
 

@@ -247,6 +247,17 @@ class Market(Followed):
             lambda session: scan_market(session, expression, sort, top, descending, names, only_traded)
         )
 
+    @property
+    def keeps_bars(self) -> bool:
+        """Whether the feed keeps one-minute bars: what `bars` returns and `volume_z` is computed from.
+
+        Raises
+        ------
+        FeedGone
+            The feed does not run.
+        """
+        return self._attachment.read(lambda session: session.bars_reader is not None)
+
     def bars(self, symbol: str | None = None, n: int | None = None) -> Bars:
         """Return a copy of the last one-minute bars of one symbol, or of all.
 
