@@ -17,7 +17,19 @@ from openbell.cli.output import Output
 from openbell.cli.root import root
 from openbell.errors import CaptureError, ConfigError, FeedNotFound
 
-VERBS = ("book", "demo", "record", "run", "simulate", "snapshot", "status", "subscribe", "symbols", "unsubscribe")
+VERBS = (
+    "book",
+    "demo",
+    "record",
+    "run",
+    "scan",
+    "simulate",
+    "snapshot",
+    "status",
+    "subscribe",
+    "symbols",
+    "unsubscribe",
+)
 
 
 def test_the_verbs_are_those_that_the_documentation_names() -> None:
