@@ -17,11 +17,11 @@ from openbell.errors import OpenBellError
 # Written out, as type checkers allow: the module `typing` would be half of what importing this package costs.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from openbell.market import Bars, Book, Market, Row, Snapshot, attach
+    from openbell.market import Bars, Book, Changes, Market, Row, Snapshot, attach
 
     __version__: str
 
-__all__ = ["Bars", "Book", "Market", "OpenBellError", "Row", "Snapshot", "__version__", "attach"]
+__all__ = ["Bars", "Book", "Changes", "Market", "OpenBellError", "Row", "Snapshot", "__version__", "attach"]
 
 
 def __getattr__(name: str) -> object:

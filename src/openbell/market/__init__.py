@@ -3,6 +3,7 @@
 from openbell.market.attach import attach
 from openbell.market.bars import Bars
 from openbell.market.book import Book
+from openbell.market.changes import Changes
 from openbell.market.derived import DERIVED
 from openbell.market.expression import Expression
 from openbell.market.market import Market
@@ -10,4 +11,4 @@ from openbell.market.row import Row
 from openbell.market.snapshot import Snapshot
 from openbell.market.tick import Gap, Tick
 
-__all__ = ["DERIVED", "Bars", "Book", "Expression", "Gap", "Market", "Row", "Snapshot", "Tick", "attach"]
+__all__ = ["DERIVED", "Bars", "Book", "Changes", "Expression", "Gap", "Market", "Row", "Snapshot", "Tick", "attach"]
