@@ -31,9 +31,10 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from benchmarks.generator import SYMBOLS, TICKS_A_FRAME
 from openbell.config import Source
-from openbell.core import ring, symbols
+from openbell.core import ring, symbols, tether
 from openbell.core.baseline import DecodeListener, RawListener
 from openbell.core.listener import FrameListener
+from openbell.memory.consumers import Consumers
 from openbell.record import Kind
 from openbell.vendors.alltick import AllTick
 from openbell.vendors.plan import Field, Op, Route
@@ -161,11 +162,23 @@ class Lane:
         for symbol in SYMBOLS:
             known.insert(symbol.encode())
         bells = [bytearray(128) for _ in range(SHARDS + 1)]
+        # As in a feed: the places of tethered readers, which nobody has taken, and the bell that readers share.
+        body = bytearray(tether.size(SHARDS))
+        tether.format(body, 1, SHARDS)
+        consumers = Consumers(memoryview(body))
         writers = []
         for shard in range(SHARDS):
             buffer = bytearray(ring.size(RING_CAPACITY))
             ring.format(buffer, RING_CAPACITY, shard)
-            writers.append(ring.RingWriter(buffer, bells[shard], bells[-1]))
+            writers.append(
+                ring.RingWriter(
+                    buffer,
+                    bells[shard],
+                    bells[-1],
+                    tethers=consumers.tethers(0, shard),
+                    readers_bell=consumers.published_bell,
+                )
+            )
             writers[-1].recover()
             self.readers.append(ring.RingReader(buffer))
             self.buffers.append(buffer)
