@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 from openbell.core.atomics cimport (
+    crash_point,
     fence_full,
     load_acquire,
     load_relaxed,
@@ -270,7 +271,9 @@ cdef class Tether:
         self.mine = self.epoch << STATE_BITS | STATE_ACTIVE
         self.at = wanted
         store_relaxed(self.cursor, wanted)
+        crash_point(42)
         store_release(self.state, self.mine)
+        crash_point(43)
         fence_full()  # SYNC POINT: tether-join (pairs with the fence between a claim and the next look at the states)
         # At most one claim, of half a ring at most, was decided without knowing of us and is not seen here.
         while load_acquire(&self.ring.claim) > self.at + half:
@@ -281,6 +284,7 @@ cdef class Tether:
         while self.at < head and _continues(self.records + (self.at & (self.capacity - 1))):
             self.at += 1
         store_release(self.cursor, self.at)
+        crash_point(44)
         return self.active()
 
     def leave(self) -> None:
@@ -327,6 +331,7 @@ cdef class Tether:
         if not self.active():
             raise ReaderCut(self._cut_message())
         self.advance(self.at + n)
+        crash_point(45)
         return taken
 
     def advance_to(self, position: int) -> None:
