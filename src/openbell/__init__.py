@@ -17,11 +17,25 @@ from openbell.errors import OpenBellError
 # Written out, as type checkers allow: the module `typing` would be half of what importing this package costs.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from openbell.market import Bars, Book, Changes, Market, Row, Snapshot, attach
+    from openbell.market import Bars, Book, Changes, GapReason, Kind, Market, Row, Snapshot, Tick, Ticks, attach
 
     __version__: str
 
-__all__ = ["Bars", "Book", "Changes", "Market", "OpenBellError", "Row", "Snapshot", "__version__", "attach"]
+__all__ = [
+    "Bars",
+    "Book",
+    "Changes",
+    "GapReason",
+    "Kind",
+    "Market",
+    "OpenBellError",
+    "Row",
+    "Snapshot",
+    "Tick",
+    "Ticks",
+    "__version__",
+    "attach",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run, started
 from feed_driver import configure
 from tick_feed import Tape
 
@@ -409,3 +412,43 @@ def test_a_stream_goes_on_with_the_next_run_of_the_feed_behind_a_gap(feed_name: 
         assert ticks.delivered == len(expected) + 1 + len(found)
         ticks.close()
         market.close()
+
+
+# ---- openbell tail ----
+
+
+def test_tail_prints_an_object_a_record_and_ends_with_what_there_was(market: openbell.Market, tape: Tape) -> None:
+    tape.write(50)
+    symbol = next(symbol for symbol in tape.symbols if tape.sent[symbol])
+    done = run("tail", market.feed, symbol, "--oldest", "--count", "1", "--kinds", "trade", "--json")
+    assert done.returncode == 0, done.stderr
+    first, summary = (json.loads(line) for line in done.stdout.splitlines())
+    assert (first["symbol"], first["kind"], first["price"]) == (symbol, "trade", 1.0 + tape.symbols.index(symbol))
+    assert first["sequence"] in tape.sent[symbol]
+    assert first["side"] == "buy"
+    assert summary == {"feed": market.feed, "records": 1, "skipped": 0, "lost": 0, "gaps": 0}
+
+
+def test_tail_ends_in_time_and_by_ctrl_c(market: openbell.Market, tape: Tape) -> None:
+    with started("tail", market.feed, "--oldest") as endless:
+        endless.until(lambda: endless.out.count("\n") > 3)
+        endless.send(signal.SIGINT)
+        assert endless.end() == 0
+        assert "trade" in endless.out and "price" in endless.out
+        assert endless.err == ""
+    done = run("tail", market.feed, "--seconds", "0.2", "--json")
+    assert (done.returncode, json.loads(done.stdout)["records"]) == (0, 0)
+    with started("tail", market.feed, "--oldest", "--seconds", "60") as bounded:
+        bounded.until(lambda: "\n" in bounded.out)
+        bounded.send(signal.SIGINT)
+        assert bounded.end() == 130
+
+
+def test_tail_says_what_is_wrong(market: openbell.Market) -> None:
+    for arguments, said in (
+        (("nobody", "--count", "1"), "has no symbol 'nobody'"),
+        (("--kinds", "news"), "'news' is no kind of record"),
+    ):
+        done = run("tail", market.feed, *arguments)
+        assert done.returncode in (1, 2)
+        assert said in done.stderr and "Traceback" not in done.stderr

@@ -26,6 +26,8 @@ class Tape:
     ----------
     sent : dict of str to list of int
         The numbers of each symbol's trades, in order.
+    rise : float
+        Added to all prices, each of which is otherwise that of its symbol.
     """
 
     def __init__(self, supervisor: Supervisor, symbols: int = 40, max_hold_ms: int = 100) -> None:
@@ -51,6 +53,7 @@ class Tape:
         self._random = random.Random(7)
         self.sent: dict[str, list[int]] = {name: [] for name in self.symbols}
         self.count = 0
+        self.rise = 0.0
 
     def write(self, count: int, symbol: str | None = None) -> None:
         """Publish trades, a few at a time; wait for room as long as it takes."""
@@ -60,7 +63,7 @@ class Tape:
             self.count += 1
             record = _TRADE.pack(
                 *(row, Kind.TRADE, 1, Flag.HAS_A | Flag.HAS_B, 1, time.time_ns(), self.count),
-                *(1.0 + index, 1.0, 0.0, 0.0),
+                *(1.0 + index + self.rise, 1.0, 0.0, 0.0),
             )
             while not self._rings[shard].append(record):
                 time.sleep(0)

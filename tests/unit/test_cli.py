@@ -28,6 +28,7 @@ VERBS = (
     "status",
     "subscribe",
     "symbols",
+    "tail",
     "unsubscribe",
 )
 

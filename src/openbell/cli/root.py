@@ -22,6 +22,7 @@ from openbell.cli.snapshot import snapshot
 from openbell.cli.status import status
 from openbell.cli.subscribe import subscribe, unsubscribe
 from openbell.cli.symbols import symbols
+from openbell.cli.tail import tail
 from openbell.errors import ConfigError, OpenBellError
 from openbell.printable import printable
 
@@ -52,7 +53,7 @@ def root() -> None:
     """
 
 
-for verb in (demo, run, symbols, snapshot, scan, book, status, simulate, record, subscribe, unsubscribe):
+for verb in (demo, run, symbols, snapshot, scan, book, tail, status, simulate, record, subscribe, unsubscribe):
     root.add_command(verb)
 
 

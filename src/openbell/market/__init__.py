@@ -10,5 +10,22 @@ from openbell.market.market import Market
 from openbell.market.row import Row
 from openbell.market.snapshot import Snapshot
 from openbell.market.tick import Gap, Tick
+from openbell.market.ticks import Ticks
+from openbell.record import GapReason, Kind
 
-__all__ = ["DERIVED", "Bars", "Book", "Changes", "Expression", "Gap", "Market", "Row", "Snapshot", "Tick", "attach"]
+__all__ = [
+    "DERIVED",
+    "Bars",
+    "Book",
+    "Changes",
+    "Expression",
+    "Gap",
+    "GapReason",
+    "Kind",
+    "Market",
+    "Row",
+    "Snapshot",
+    "Tick",
+    "Ticks",
+    "attach",
+]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openbell.market import seaming
 from openbell.market.attached import Attached
+from openbell.market.stream import Options
+from openbell.market.ticks import Ticks, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from openbell.market.snapshot import Snapshot
     from openbell.market.stream import Mode, Order, Start, Wait
-    from openbell.market.ticks import Ticks
     from openbell.record import Kind as RecordKind
 
 
@@ -78,10 +80,6 @@ class Followed(Attached):
                 for tick in ticks:
                     print(tick.symbol, tick.price, tick.size)
         """
-        # Imported when it is wanted, with asyncio: who only reads prices has no use for it.
-        from openbell.market.stream import Options
-        from openbell.market.ticks import ticks
-
         return ticks(self._attachment, symbols, kinds, start, Options(mode, order, wait, label))
 
     def snapshot_and_follow(
@@ -122,7 +120,4 @@ class Followed(Attached):
                 if tick.size is not None:
                     volume[tick.symbol] = volume.get(tick.symbol, 0.0) + tick.size
         """
-        from openbell.market.seaming import snapshot_and_follow
-        from openbell.market.stream import Options
-
-        return snapshot_and_follow(self._attachment, symbols, kinds, Options(mode, order, wait, label))
+        return seaming.snapshot_and_follow(self._attachment, symbols, kinds, Options(mode, order, wait, label))

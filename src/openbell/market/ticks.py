@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +20,8 @@ from openbell.record import RECORD_SIZE, ROW_NONE, GapReason
 from openbell.record import dtype as record_dtype
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from numpy.typing import NDArray
 
     from openbell.market.attachment import Attachment
@@ -199,6 +199,9 @@ class Ticks:
     # ---- asyncio ----
 
     async def __aiter__(self) -> AsyncIterator[Tick]:
+        # Imported when it is wanted: it would be half of what the import of all of this costs.
+        import asyncio
+
         while True:
             stream = self._ready()
             take = stream.follower.take
@@ -239,6 +242,9 @@ class Ticks:
                 time.sleep(_left(deadline, TRY_S))
 
     async def _wait_async(self, deadline: float | None) -> bool:
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
+
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, "openbell-ticks")
         loop = asyncio.get_running_loop()
