@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -49,7 +50,7 @@ def test_every_help_shows_an_example(verb: str, capsys: pytest.CaptureFixture[st
 def test_every_example_is_understood(verb: str) -> None:
     command = root.commands[verb]
     assert command.epilog is not None
-    words = command.epilog.removeprefix("Example: openbell ").split()
+    words = shlex.split(command.epilog.removeprefix("Example: openbell "))
     assert words[0] == verb
     # Parsed, not run: an unknown option or a missing argument raises.
     command.make_context(verb, words[1:])
