@@ -1,7 +1,8 @@
-"""Write numbered records into a ring: ``write_ring FILE CAPACITY COUNT BURST PAUSE_US GATE``.
+"""Write numbered records into a ring: ``write_ring FILE CAPACITY COUNT BURST PAUSE_US GATE [CONSUMERS HOLD_MS]``.
 
 GATE ``own`` frees every slot as soon as it is published, so that nothing holds the writer back; ``worker`` leaves that
-to another process. Prints ``{"ready": pid}``, waits for a line, writes, and prints what it did.
+to another process. CONSUMERS is the file of a consumers segment, whose readers may hold the writer for HOLD_MS. Prints
+``{"ready": pid}``, waits for a line, writes, and prints what it did.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from corelab.memory import attached_before_fence, memory
+from corelab.memory import attached, attached_before_fence, memory
 from corelab.numbered import numbered
 from corelab.rig import AT_APPLIED
-from openbell.core import ring, words
+from openbell.core import ring, tether, words
 from openbell.core.ring import RingWriter
 
 BLOCK = 8192
@@ -24,8 +25,17 @@ BLOCK = 8192
 def main() -> None:
     path, capacity, count, burst, pause_us, gate = sys.argv[1], *map(int, sys.argv[2:6]), sys.argv[6]
     body = attached_before_fence(Path(path), ring.size(capacity))
+    tethers = readers_bell = None
+    hold_ns = 0
+    if len(sys.argv) > 7:
+        consumers = memoryview(attached(Path(sys.argv[7])))
+        tethers = consumers[tether.TETHERS_AT :]
+        readers_bell = consumers[tether.PUBLISHED_BELL_AT : tether.PUBLISHED_BELL_AT + tether.BELL_BYTES]
+        hold_ns = int(sys.argv[8]) * 1_000_000
     # The other process has no bell for us: look again soon.
-    writer = RingWriter(body, memory(64), memory(64), max_wait_ns=20_000)
+    writer = RingWriter(
+        body, memory(64), memory(64), 20_000, tethers=tethers, readers_bell=readers_bell, max_hold_ns=hold_ns
+    )
     writer.recover()
     print(json.dumps({"ready": os.getpid()}), flush=True)
     sys.stdin.readline()
