@@ -5,6 +5,7 @@ from __future__ import annotations
 from corelab.memory import memory
 from corelab.numbered import numbered
 from openbell.core import ring, tether, words
+from openbell.core.gate import Cuts
 from openbell.core.ring import RingReader, RingWriter
 from openbell.core.tether import Tether
 
@@ -20,10 +21,18 @@ class TetheredRing:
         Records of the ring.
     max_wait_ns, max_hold_ns : int
         Of the writer.
+    cuts : Cuts, optional
+        What it shares with the writers of other rings.
     """
 
     def __init__(
-        self, capacity: int = 64, *, max_wait_ns: int = 1000, max_hold_ns: int = 10_000 * MILLISECOND, start: int = 0
+        self,
+        capacity: int = 64,
+        *,
+        max_wait_ns: int = 1000,
+        max_hold_ns: int = 10_000 * MILLISECOND,
+        start: int = 0,
+        cuts: Cuts | None = None,
     ) -> None:
         self.capacity = capacity
         self.start = start
@@ -33,11 +42,12 @@ class TetheredRing:
         tether.format(self.consumers, 1, 1)
         self.worker_bell, self.own_bell = memory(64), memory(64)
         self.max_wait_ns, self.max_hold_ns = max_wait_ns, max_hold_ns
+        self.cuts = cuts or Cuts()
         self.worker = RingReader(self.buffer)
         self.written = 0
         self.writer = self.another_writer()
 
-    def another_writer(self) -> RingWriter:
+    def another_writer(self, max_hold_ns: int | None = None) -> RingWriter:
         """Return the writer that comes after the present one; it has taken the ring over."""
         whole = memoryview(self.consumers)
         at = tether.TETHERS_AT
@@ -48,7 +58,8 @@ class TetheredRing:
             self.max_wait_ns,
             tethers=whole[at : at + tether.TETHERS_BYTES],
             readers_bell=whole[tether.PUBLISHED_BELL_AT : tether.PUBLISHED_BELL_AT + tether.BELL_BYTES],
-            max_hold_ns=self.max_hold_ns,
+            max_hold_ns=self.max_hold_ns if max_hold_ns is None else max_hold_ns,
+            cuts=self.cuts,
         )
         writer.recover()
         return writer

@@ -136,6 +136,10 @@ CASES = {
         MINIMAL.replace("workers", "receivers"),
         "feed.receivers: 2 receivers for 1 connection; a receiver without one has nothing to do: write 1",
     ),
+    "held up for too long": (
+        MINIMAL.replace("workers = 2", "max_hold_ms = 2001"),
+        "feed.max_hold_ms: must be a whole number",
+    ),
     "too many receivers": (MINIMAL.replace("workers = 2", "receivers = 17"), "feed.receivers: must be a whole number"),
     "no receiver": (MINIMAL.replace("workers = 2", "receivers = 0"), "feed.receivers: must be a whole number >= 1"),
     "fewer connections than none": (

@@ -28,6 +28,7 @@ MODULES = (
     "listener",
     "baseline",
     "tether",
+    "gate",
     "watch",
 )
 # What the plan borrows from the vocabulary, for a check at import.

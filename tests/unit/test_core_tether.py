@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openbell.core import ring, tether
+from openbell.core.gate import Cuts
 from openbell.core.ring import Tap
 from openbell.core.tether import Tether
 from openbell.errors import FeedError, FeedGone, ReaderCut
@@ -238,6 +239,46 @@ def test_a_writer_that_comes_after_a_dead_one_is_held_by_the_same_readers() -> N
     taken = reader.read()
     assert taken[: 20 * 64] == numbered(0, 20)
     assert len(taken) == 64 * 64
+
+
+def test_a_reader_that_stalls_at_all_rings_of_a_process_holds_it_once() -> None:
+    cuts = Cuts()
+    rings = [TetheredRing(64, max_hold_ns=20 * MILLISECOND, cuts=cuts) for _ in range(8)]
+    stalled = [each.tether() for each in rings]
+    for hold in stalled:
+        hold.join()
+    for each in rings:
+        assert each.write(64) == 64
+    for each in rings:
+        while not each.write(1):
+            pass
+    assert [each.state() for each in rings] == ["cut"] * 8
+    assert [each.counted()[0] > 0 for each in rings] == [True] + [False] * 7
+    # Whoever comes back begins anew: it is not cut for what it did before.
+    for each, hold in zip(rings, stalled, strict=True):
+        hold.join()
+        assert each.write(64) == 64
+        assert each.write(1) == 0
+        assert hold.gating
+
+
+def test_a_reader_that_was_cut_at_one_ring_is_spared_at_another_where_it_is_close_behind() -> None:
+    cuts = Cuts()
+    neglected, followed = (TetheredRing(64, max_hold_ns=10_000 * MILLISECOND, cuts=cuts) for _ in range(2))
+    holds = [neglected.tether(), followed.tether()]
+    for hold in holds:
+        hold.join()
+    followed.write(40)
+    assert holds[1].read() == numbered(0, 40)
+    neglected.write(64)
+    neglected.writer = neglected.another_writer(max_hold_ns=0)
+    assert neglected.write(1) == 1
+    assert neglected.state() == "cut"
+    followed.write(40)
+    assert holds[1].read() == numbered(40, 40)
+    assert followed.write(100) == 64
+    assert followed.write(1) == 0
+    assert holds[1].gating
 
 
 @settings(max_examples=60)

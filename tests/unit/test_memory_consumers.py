@@ -32,7 +32,7 @@ from openbell.monitor.consumers import read_consumers
 
 SMALL = Shape(receivers=1, workers=2, symbols_capacity=64, ring_capacity=64)
 
-READER = """
+READER = r"""
 import os, sys, time
 from pathlib import Path
 from openbell.memory.consumers import Consumer
@@ -43,10 +43,11 @@ consumer = Consumer.claim(generation, sys.argv[3])
 for worker in range(2):
     consumer.tether(0, worker).join()
 if sys.argv[4] == "forks" and os.fork() == 0:
-    print("child", os.getpid(), consumer.held, flush=True)
+    os.write(1, f"child {os.getpid()} {consumer.held}\n".encode())
     time.sleep(60)
     os._exit(0)
-print("joined", consumer.index, flush=True)
+# In one piece: a child may speak at the same time.
+os.write(1, f"joined {consumer.index}\n".encode())
 time.sleep(60)
 """
 

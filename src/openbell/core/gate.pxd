@@ -5,8 +5,14 @@ from openbell.core.atomics cimport load_relaxed
 from openbell.core.consumers cimport SLOTS, Tethers
 
 
+cdef class Cuts:
+    cdef uint64_t of[SLOTS]
+
+
 cdef class TetherGate:
     cdef object _lent
+    cdef Cuts _cuts
+    cdef uint64_t *process_cuts
     cdef Tethers *words
     cdef uint64_t capacity
     cdef int64_t budget_ns
@@ -16,10 +22,13 @@ cdef class TetherGate:
     cdef uint64_t cursor[SLOTS]
     # For how long each reader held the producer since it last was close behind.
     cdef int64_t held[SLOTS]
+    # How often the process had cut each reader, at whatever ring, when that reader was last close behind at this one.
+    cdef uint64_t known_cuts[SLOTS]
     # Since when the producer is held by the readers of the mask and not charged yet; 0: it is not.
     cdef int64_t since
     cdef uint32_t holding
 
+    cdef void _forgive(self, int slot) noexcept nogil
     cdef void look(self, uint64_t position) noexcept nogil
     cdef bint cut(self, uint64_t needed) noexcept nogil
 

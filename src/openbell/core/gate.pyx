@@ -15,6 +15,14 @@ cdef enum:
     NO_CURSOR = -1
 
 
+cdef class Cuts:
+    """How often each reader was cut by the process that has this: one for all its rings.
+
+    A reader that stalls does so at all rings. Without this the one thread that writes them would be held for the budget
+    at one after the other.
+    """
+
+
 cdef class TetherGate:
     """The tethers of one ring as its producer sees them.
 
@@ -25,15 +33,20 @@ cdef class TetherGate:
     capacity : int
         Records of the ring.
     budget_ns : int
-        For how long a reader may hold the producer before it is cut.
+        For how long a reader may hold the producer before it is cut; not at all while it is as far behind here as it was
+        when it was cut at another ring of the same process.
+    cuts : Cuts
+        Shared by the gates of all rings that the process writes.
     """
 
-    def __init__(self, buffer, uint64_t capacity, int64_t budget_ns):
+    def __init__(self, buffer, uint64_t capacity, int64_t budget_ns, Cuts cuts not None):
         cdef Borrowed lent = borrow_writable(buffer, sizeof(Tethers))
         self._lent = lent
         self.words = <Tethers *>lent.data
         self.capacity = capacity
         self.budget_ns = budget_ns
+        self._cuts = cuts
+        self.process_cuts = cuts.of
         self.lowest = <uint64_t>NO_CURSOR
 
     cdef void look(self, uint64_t position) noexcept nogil:
@@ -48,7 +61,7 @@ cdef class TetherGate:
             if state != self.seen[slot]:
                 # Somebody else, or one that has come back.
                 self.seen[slot] = state
-                self.held[slot] = 0
+                self._forgive(slot)
                 self.holding &= ~(<uint32_t>1 << slot)
             if state & STATE_MASK != STATE_ACTIVE:
                 continue
@@ -58,11 +71,15 @@ cdef class TetherGate:
             cursor = load_acquire(&self.words.cursor[slot].at)  # SYNC POINT: tether-gate
             self.cursor[slot] = cursor
             if position - cursor <= self.capacity // 2:
-                self.held[slot] = 0
+                self._forgive(slot)
             if cursor < self.lowest:
                 self.lowest = cursor
         if self.since:
             self.since = now
+
+    cdef void _forgive(self, int slot) noexcept nogil:
+        self.held[slot] = 0
+        self.known_cuts[slot] = self.process_cuts[slot]
 
     cdef bint cut(self, uint64_t needed) noexcept nogil:
         """Readers alone keep the producer from writing up to `needed`: cut those whose budget is used up.
@@ -80,7 +97,7 @@ cdef class TetherGate:
         for slot in range(SLOTS):
             if self.seen[slot] & STATE_MASK != STATE_ACTIVE or needed - self.cursor[slot] <= self.capacity:
                 continue
-            if self.held[slot] < self.budget_ns:
+            if self.held[slot] < self.budget_ns and self.known_cuts[slot] == self.process_cuts[slot]:
                 self.holding |= <uint32_t>1 << slot
                 continue
             crash_point(40)
@@ -89,6 +106,7 @@ cdef class TetherGate:
             if swap_if(&self.words.state[slot], self.seen[slot], self.seen[slot] | STATE_CUT):
                 crash_point(41)
                 store_relaxed(&self.words.cuts[slot], load_relaxed(&self.words.cuts[slot]) + 1)
+                self.process_cuts[slot] += 1
             any_cut = True
         if any_cut:
             self.look(needed)

@@ -5,6 +5,8 @@ from typing import Literal
 from _typeshed import ReadableBuffer, WriteableBuffer
 from typing_extensions import disjoint_base
 
+from openbell.core.gate import Cuts
+
 def size(capacity: int) -> int: ...
 def format(buffer: WriteableBuffer, capacity: int, ring_id: int, start: int = 0) -> None: ...
 def positions(buffer: ReadableBuffer) -> dict[str, int]: ...
@@ -20,6 +22,7 @@ class RingWriter:
         tethers: WriteableBuffer | None = None,
         readers_bell: WriteableBuffer | None = None,
         max_hold_ns: int = 100_000_000,
+        cuts: Cuts | None = None,
     ) -> None: ...
     @property
     def position_next(self) -> int: ...

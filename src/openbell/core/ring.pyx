@@ -26,7 +26,7 @@ from openbell.core.atomics cimport (
 from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
 from openbell.core.consumers cimport ReadersBell, ring_readers, wake_readers
 from openbell.core.doorbell cimport Bell, announce_wait, cancel_wait, ring_bell, sleep_on, wake_anyway
-from openbell.core.gate cimport TetherGate
+from openbell.core.gate cimport Cuts, TetherGate
 from openbell.core.layout cimport (
     FIRST_OF_GROUP,
     GAP_LAP,
@@ -115,10 +115,12 @@ cdef class RingWriter:
         The bell that readers of the feed share; borrowed, and rung behind each head.
     max_hold_ns : int
         For how long a tethered reader may hold the producer before it is cut off.
+    cuts : openbell.core.gate.Cuts, optional
+        The same for all rings of a process: a reader that was cut at one of them holds it no longer at the others.
     """
 
     def __init__(self, buffer, worker_bell, own_bell, max_wait_ns=2_000_000, tethers=None, readers_bell=None,
-                 max_hold_ns=100_000_000):
+                 max_hold_ns=100_000_000, cuts=None):
         cdef Borrowed lent = borrow_writable(buffer, RING_HEADER)
         cdef Borrowed worker = borrow_writable(worker_bell, sizeof(Bell))
         cdef Borrowed own = borrow_writable(own_bell, sizeof(Bell))
@@ -133,7 +135,7 @@ cdef class RingWriter:
         self.mask = self.capacity - 1
         self.chunk = min(self.capacity // 4, <uint64_t>CHUNK_MAX)
         self.max_wait_ns = max_wait_ns
-        self.tethers = None if tethers is None else TetherGate(tethers, self.capacity, max_hold_ns)
+        self.tethers = None if tethers is None else TetherGate(tethers, self.capacity, max_hold_ns, cuts or Cuts())
         self.gate = load_acquire(&self.words.applied)
         self.position = self.published = load_acquire(&self.words.head)
         # What a dead producer claimed and did not publish is unknown: nothing may be written before `recover`.

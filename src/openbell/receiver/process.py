@@ -18,6 +18,7 @@ from openbell.assignment import Assigned, assign
 from openbell.config import Config, Source
 from openbell.control.server import Controlled, ControlServer
 from openbell.core import ring
+from openbell.core.gate import Cuts
 from openbell.core.overlap import Overlap
 from openbell.core.ring import RingWriter
 from openbell.core.snapshot import SnapshotReader
@@ -87,6 +88,7 @@ def _run(lifeline: Lifeline) -> int:
     began_before = slot.restarts > 0 or any(ring.positions(body)["head"] for body in bodies)
     config = Config.from_json(generation.config)
     consumers = Consumers(generation.open(CONSUMERS, Kind.CONSUMERS, writable=True))
+    cuts = Cuts()
     rings = [
         RingWriter(
             body,
@@ -95,6 +97,7 @@ def _run(lifeline: Lifeline) -> int:
             tethers=consumers.tethers(index, worker),
             readers_bell=consumers.published_bell,
             max_hold_ns=config.feed.max_hold_ms * 1_000_000,
+            cuts=cuts,
         )
         for worker, body in enumerate(bodies)
     ]
