@@ -106,6 +106,14 @@ def burst(
     sys.exit(run(options, as_json=as_json, find_limit=find_limit, plot=plot))
 
 
+@_command("scan", "A consistent copy and a scan of 11,000 symbols.", "scan --quick --json")
+def scan(as_json: bool, quick: bool) -> None:
+    """Compare a copy with memcpy, and a scan with numpy on private arrays and with a dict of objects."""
+    from benchmarks.scan import run
+
+    sys.exit(run(as_json=as_json, quick=quick))
+
+
 def run() -> int:
     """Run what the command line asks for; return the exit status, as those of ``openbell``."""
     try:

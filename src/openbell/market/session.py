@@ -60,6 +60,8 @@ class Session:
         Of all columns, in the order of copies.
     public : list of (int, str)
         Index in that order, and name, of each column that is shown.
+    choices : dict
+        What `openbell.market.taking` remembers of the columns that were wanted.
     feed_rows : numpy.ndarray of intp
         The row of each worker that has what concerns all of its symbols.
     places : dict of str to int
@@ -87,6 +89,7 @@ class Session:
         body = generation.body("subscriptions")
         self.states: NDArray[np.uint8] = np.ndarray((self.reader.data_rows,), np.uint8, body, strides=(ROW_BYTES,))
         self._pulse = Pulse(generation)
+        self.choices: dict[tuple[str, ...] | None, Any] = {}
         self._live: dict[str, NDArray[Any]] = {}
 
     @classmethod

@@ -36,11 +36,19 @@ class Layout:
     dtypes : dict of str to numpy.dtype
     book_levels : int
         Levels of the order book a side, behind the columns that all feeds have; 0 if only some columns were copied.
+    known : tuple of str
+        All columns that an expression may name: those, and the derived ones.
     """
 
     places: Mapping[str, int]
     dtypes: Mapping[str, np.dtype[Any]]
     book_levels: int
+    known: tuple[str, ...]
+
+    @classmethod
+    def of(cls, dtypes: Mapping[str, np.dtype[Any]], book_levels: int = 0) -> Layout:
+        """Return the layout of a copy of the columns `dtypes`, in their order."""
+        return cls({name: at for at, name in enumerate(dtypes)}, dtypes, book_levels, (*dtypes, *DERIVED))
 
 
 VolumeZ = Callable[["NDArray[np.intp]", int], "NDArray[np.float64]"]
@@ -128,9 +136,7 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         taken_ns, undone : int
         """
         block = np.array([np.asarray(column).view(np.uint64) for column in columns.values()], np.uint64)
-        layout = Layout(
-            {name: at for at, name in enumerate(columns)}, {name: each.dtype for name, each in columns.items()}, 0
-        )
+        layout = Layout.of({name: each.dtype for name, each in columns.items()})
         rows = np.arange(len(symbols), dtype=np.intp)
         states = np.zeros(len(symbols), np.uint8)
         return cls(feed, symbols, rows, layout, block.reshape(len(columns), len(symbols)), taken_ns, undone, states)
@@ -183,6 +189,10 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
     def is_computed(self, name: str) -> bool:
         """Say whether column `name` costs nothing any more: it was copied, or was asked for before."""
         return name in self._layout.places or name in self._derived
+
+    def keep(self, name: str, column: NDArray[Any]) -> None:
+        """Take a derived column that was computed from the others."""
+        self._derived[name] = column
 
     def _levels(self, part: int) -> NDArray[np.float64]:
         levels = self._layout.book_levels
@@ -254,7 +264,19 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         ValueError
             `top` is negative.
         """
-        return self.take(scan(self, (*self._layout.places, *DERIVED), expression, sort, top, descending))
+        return self.take(scan(self, self._layout.known, expression, sort, top, descending))
+
+    def matches(self, expression: str | Expression) -> NDArray[np.intp]:
+        """Return the indices in `symbols` of those for which an expression holds, in order.
+
+        The quickest way of asking where nothing but the places is needed: `scan` copies the rows, too.
+
+        Raises
+        ------
+        ExpressionError
+            As `scan`.
+        """
+        return scan(self, self._layout.known, expression, None, None, True)
 
     def to_dict(self, columns: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Return a plain dict of arrays: ``symbol``, and the columns by name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -17,11 +18,13 @@ from openbell.market.scan import understand
 from openbell.market.snapshot import Layout, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from openbell.market.session import Session
+
+
+_CHOICES_MAX = 64
+"""Choices of columns remembered, for those who choose the same ones again and again."""
 
 
 def take(
@@ -36,16 +39,16 @@ def take(
     FeedNotFound
         The feed was stopped before all that is needed was read.
     """
-    names = [name for _, name in session.public] if columns is None else _copied(session, columns)
     if symbols is None:
         symbols, rows, shards = session.directory.listing()
         traded = session.asked.of(symbols) if only_traded is None and session.asked.anywhere else only_traded or False
     else:
         rows, shards = _find(session, symbols)
         traded = only_traded or False
-    # To leave out what has not traded, its first price must be looked at, whether it was asked for or not.
-    extra = ("open",) if traded is not False and "open" not in names else ()
-    taken = _copy(session, symbols, rows, shards, [*names, *extra], whole=columns is None)
+    if columns is not None and traded is not False:
+        # To leave out what has not traded, its first price must be looked at, whether it was asked for or not.
+        columns = (*columns, "open")
+    taken = _copy(session, symbols, rows, shards, _choice(session, columns))
     if columns is not None and "volume_z" in columns:
         taken.column("volume_z")
     return taken if traded is False else taken.where(~(np.isnan(taken.open) & traded))
@@ -69,7 +72,7 @@ def scan_market(
     FeedNotFound
         As `take`.
     """
-    known = (*(name for _, name in session.public), *DERIVED)
+    known = _choice(session, None).layout.known
     terms = [understand(expression, known)]
     if sort is not None and sort != "symbol":
         terms.append(understand(sort, known))
@@ -80,15 +83,38 @@ def scan_market(
     return taken.scan(terms[0], terms[-1] if len(terms) > 1 else sort, top, descending)
 
 
-def _copied(session: Session, columns: Iterable[str]) -> list[str]:
-    """Return what must be copied for `columns`, in the order of the feed."""
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which columns to copy: where they are in the feed, and where in the copy."""
+
+    indices: tuple[int, ...]
+    layout: Layout
+    gaps: int | None
+
+
+def _choice(session: Session, columns: tuple[str, ...] | None) -> _Choice:
+    """Return which columns must be copied for `columns`, in the order of the feed; all for None."""
+    found = session.choices.get(columns)
+    if found is None:
+        if len(session.choices) >= _CHOICES_MAX:
+            session.choices.clear()
+        session.choices[columns] = found = _choose(session, columns)
+    return found
+
+
+def _choose(session: Session, columns: tuple[str, ...] | None) -> _Choice:
     public = [name for _, name in session.public]
-    known = {*public, *DERIVED}
-    for name in columns:
-        if name not in known:
-            raise KeyError(f"no column {name!r}; the columns are {', '.join((*public, *DERIVED))}")
-    wanted = set(chain.from_iterable(map(needs, columns))) - {"volume_z"}
-    return [name for name in public if name in wanted]
+    names = public
+    if columns is not None:
+        known = {*public, *DERIVED}
+        for name in columns:
+            if name not in known:
+                raise KeyError(f"no column {name!r}; the columns are {', '.join((*public, *DERIVED))}")
+        wanted = set(chain.from_iterable(map(needs, columns)))
+        names = [name for name in public if name in wanted]
+    levels = session.reader.book_levels if columns is None else 0
+    layout = Layout.of({name: session.dtypes[name] for name in names}, levels)
+    return _Choice(tuple(session.places[name] for name in names), layout, layout.places.get("gaps"))
 
 
 def _find(session: Session, symbols: tuple[str, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -102,21 +128,16 @@ def _copy(
     symbols: tuple[str, ...],
     rows: NDArray[np.intp],
     shards: NDArray[np.intp],
-    names: list[str],
-    *,
-    whole: bool,
+    choice: _Choice,
 ) -> Snapshot:
-    reader, count = session.reader, len(symbols)
-    copy = np.empty((len(names), count), np.uint64)
+    copy = np.empty((len(choice.indices), len(symbols)), np.uint64)
     taken_ns = words.monotonic_ns() + session.control.clock_offset_ns
-    undone = reader.copy_rows(rows.data, copy.data, [session.places[name] for name in names])
-    if "gaps" in names:
-        _add_gaps(session, copy[names.index("gaps")].view(np.int64), shards)
-    levels = reader.book_levels if whole else 0
-    layout = Layout({name: at for at, name in enumerate(names)}, session.dtypes, levels)
+    undone = session.reader.copy_rows(rows.data, copy.data, choice.indices)
+    if choice.gaps is not None:
+        _add_gaps(session, copy[choice.gaps].view(np.int64), shards)
     volume_z = partial(_volume_z, weakref.ref(session))
     states = session.states[rows]
-    return Snapshot(session.feed, symbols, rows, layout, copy, taken_ns, undone, states, volume_z)
+    return Snapshot(session.feed, symbols, rows, choice.layout, copy, taken_ns, undone, states, volume_z)
 
 
 def _add_gaps(session: Session, gaps: NDArray[np.int64], shards: NDArray[np.intp]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from openbell.market.derived import FORMULAS, compute
+from openbell.market.derived import FORMULAS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +39,9 @@ class Table(Protocol):
     def is_computed(self, name: str) -> bool:
         """Say whether the column costs nothing any more."""
 
+    def keep(self, name: str, column: NDArray[Any]) -> None:
+        """Take a derived column that was computed from the others."""
+
 
 class _NoRows:
     symbols: tuple[str, ...] = ()
@@ -48,6 +51,9 @@ class _NoRows:
 
     def is_computed(self, name: str) -> bool:
         return False
+
+    def keep(self, name: str, column: NDArray[Any]) -> None:
+        raise KeyError(name)
 
 
 class Frame:
@@ -72,11 +78,14 @@ class Frame:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return these rows of a column."""
-        if self._places is not None and name in FORMULAS and not self._table.is_computed(name):
-            # For a few rows, a few are computed.
-            needed = {each: self.column(each) for each in FORMULAS[name].needs}
-            return compute(name, needed)
-        return self.rows_of(self._table.column(name))
+        if name not in FORMULAS or self._table.is_computed(name):
+            return self.rows_of(self._table.column(name))
+        # Of some rows only these are computed. What is computed of all is kept for whoever asks next.
+        formula = FORMULAS[name]
+        found = formula.compute(*map(self.column, formula.needs))
+        if self._places is None:
+            self._table.keep(name, found)
+        return found
 
     def rows_of(self, column: NDArray[Any]) -> NDArray[Any]:
         """Return these rows of what is there for the whole table."""
