@@ -45,6 +45,14 @@ def changes(as_json: bool, quick: bool) -> None:
     sys.exit(run(as_json=as_json, quick=quick))
 
 
+@_command("hop", "From a ring to a consumer: records a second, latency, and what readers cost.", "hop --quick --json")
+def hop(as_json: bool, quick: bool) -> None:
+    """Measure the way from a ring to another process, against queues, pipes and sockets."""
+    from benchmarks.hop import run
+
+    sys.exit(run(as_json=as_json, quick=quick))
+
+
 @_command("peers", "Whole feeds against what people build with the usual libraries.", "peers --quick --json")
 def peers(as_json: bool, quick: bool) -> None:
     """Compare whole feeds, socket to snapshot, with what people build with the usual libraries."""

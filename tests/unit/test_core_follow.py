@@ -345,6 +345,8 @@ def test_wrong_calls_are_refused() -> None:
         follow()
     with pytest.raises(ValueError, match="2 starts for 1 rings"):
         Follower([a.buffer], ["now", "now"], Values, symbol_of)
+    with pytest.raises(TypeError, match="no plain tuple type"):
+        Follower([a.buffer], ["now"], list, symbol_of)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 1, not 0"):
         follow(a).read(bytearray(6400), 0)
     with pytest.raises(ValueError, match="a buffer of 640 bytes for 10 records and 32 beyond"):

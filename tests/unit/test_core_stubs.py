@@ -20,6 +20,7 @@ MODULES = (
     "symbols",
     "ring",
     "follow",
+    "pingpong",
     "snapshot",
     "apply",
     "bars",

@@ -15,6 +15,8 @@ the order is as good as what has arrived allows.
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -42,11 +44,22 @@ from openbell.core.ring cimport RING_HEADER, RingWords, ring_words
 from openbell.core.tether cimport Tether
 from openbell.errors import FeedError, FeedGone
 
+cdef extern from *:
+    """
+    /* An empty instance of a tuple's subclass. By way of tuple.__new__ it would be made of another tuple, at twice the cost:
+       this is done once a record. */
+    static PyObject *ob_new_tuple(PyObject *type, Py_ssize_t n) {
+        PyObject *made = ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, n);
+    #if PY_VERSION_HEX >= 0x030E0000
+        /* Python 3.14 keeps the hash in the tuple; -1: not computed yet. */
+        if (made != NULL) ((PyTupleObject *)made)->ob_hash = -1;
+    #endif
+        return made;
+    }
+    """
+    object new_tuple "ob_new_tuple"(object type, Py_ssize_t n)
+
 cdef enum:
-    # Records that `take` has at hand, and room for the last group of them.
-    READY = 64
-    # A gap, and a group that goes beyond what was asked for.
-    SLACK = 32
     # Records copied ahead of a ring's turn.
     STAGE = 256
     # Records looked at between two looks at the claim: what a lap costs beyond what it must, and how soon it is seen.
@@ -63,39 +76,6 @@ cdef enum Outcome:
     FINE = 0
     TOO_LATE = 1
     ASKS = 2
-
-ctypedef struct Source:
-    RingWords *words
-    const Record *records
-    uint64_t capacity
-    uint64_t mask
-    # The next position to look at; all before it is handed out, staged, or told as missed.
-    uint64_t at
-    # The head at the first and at the second look of a poll: what may be handed out, and what it is compared with.
-    uint64_t visible
-    uint64_t head
-    # The greatest receive_ns so far: what carries none, or an older one, goes by this.
-    int64_t greatest
-    # Where it stands may be in the middle of a group.
-    bint anywhere
-    # Of a tethered reader: the state word of its slot, what it is while it holds the writer, its cursor, and where its
-    # tether thinks that it is. NULL for a tap, and after a fork, whose child holds nothing.
-    uint64_t *state
-    uint64_t mine
-    uint64_t *cursor
-    uint64_t *let_go
-    # A gap that is not told yet.
-    int missing_reason
-    uint64_t missing
-    uint64_t missing_from
-    # Where the last one that was told began.
-    uint64_t gap_at
-    # What is copied and waits for its turn; a group's records all have the position of its first.
-    Record *staged
-    int64_t *stamps
-    uint64_t *positions
-    uint64_t first
-    uint64_t end
 
 ROOM_BEYOND = SLACK
 """How many records a buffer must hold beyond those asked for: a gap, and the rest of the last group."""
@@ -147,35 +127,6 @@ cdef class Follower:
         How often it was cut off, as a tethered reader, and joined again.
     """
 
-    cdef list _lent
-    cdef list tethers
-    cdef Source *sources
-    cdef int count
-    cdef bint apart
-    cdef int turn
-    cdef uint8_t *rows
-    cdef uint64_t row_count
-    cdef const int64_t *seam
-    cdef uint64_t seam_count
-    cdef uint64_t kinds
-    cdef object resolve
-    cdef object error
-    cdef object make
-    cdef object symbols
-    cdef list names
-    cdef Record ready[READY + SLACK]
-    cdef uint64_t ready_first
-    cdef uint64_t ready_end
-    # The greatest stamp handed out, where rings are merged.
-    cdef int64_t last
-    cdef readonly unsigned long long delivered
-    cdef readonly unsigned long long skipped
-    cdef readonly unsigned long long lost
-    cdef readonly unsigned long long gaps
-    cdef readonly unsigned long long cuts
-    # Something is lent and not settled.
-    cdef bint lent
-
     def __cinit__(self, list rings, *args, **kwargs):
         cdef int i
         self.count = len(rings)
@@ -202,6 +153,8 @@ cdef class Follower:
             raise ValueError(f"{len(tethers)} tethers for {self.count} rings")
         self.tethers = tethers
         self._lent = []
+        if not issubclass(tick, tuple) or tick.__basicsize__ != tuple.__basicsize__:
+            raise TypeError(f"ticks are made as tuples, and {tick!r} is no plain tuple type")
         self.make = tick
         self.symbols = symbols
         self.names = []
@@ -481,7 +434,7 @@ cdef class Follower:
         self._account(to, kept)
         return kept
 
-    cdef inline bint _left(self, int index) noexcept nogil:
+    cdef bint _left(self, int index) noexcept nogil:
         return self.sources[index].at < self.sources[index].head or self.sources[index].missing != 0
 
     cdef uint64_t _merge(self, Record *to, uint64_t most) noexcept nogil:
@@ -623,12 +576,12 @@ cdef class Follower:
         self._let_go(source)
         return kept
 
-    cdef inline void _let_go(self, Source *source) noexcept nogil:
+    cdef void _let_go(self, Source *source) noexcept nogil:
         if source.state is not NULL and source.at > source.let_go[0]:
             source.let_go[0] = source.at
             store_release(source.cursor, source.at)  # SYNC POINT: tether-gate (what was read before it is let go)
 
-    cdef inline int _wanted(self, const Record *record, uint64_t position) noexcept nogil:
+    cdef int _wanted(self, const Record *record, uint64_t position) noexcept nogil:
         cdef uint64_t row = record.row
         cdef uint8_t kind = record.kind
         if kind == KIND_PAD or kind > 63:
@@ -722,27 +675,26 @@ cdef class Follower:
         cdef bint whole = record.kind == KIND_GAP or record.kind == KIND_STATUS
         cdef bint counted = record.kind == KIND_TRADES and flags & FIRST_OF_GROUP
         cdef object symbol = None
-        cdef tuple values
+        cdef object made
         if record.row != ROW_NONE:
             if record.row < <uint64_t>len(self.names):
                 symbol = self.names[record.row]
             if symbol is None:
                 symbol = self._name(record.row)
-        values = (
-            symbol,
-            record.kind,
-            record.side,
-            flags,
-            record.exchange_ns,
-            record.receive_ns,
-            record.sequence,
-            _value(record, 0, flags & HAS_A, whole),
-            _value(record, 1, flags & HAS_B, whole),
-            _value(record, 2, flags & HAS_C, whole),
-            _value(record, 3, flags & HAS_D, whole or counted),
-            None if record.row == ROW_NONE else record.row,
-        )
-        return tuple.__new__(self.make, values)
+        made = new_tuple(self.make, 12)
+        _put(made, 0, symbol)
+        _put(made, 1, record.kind)
+        _put(made, 2, record.side)
+        _put(made, 3, flags)
+        _put(made, 4, record.exchange_ns)
+        _put(made, 5, record.receive_ns)
+        _put(made, 6, record.sequence)
+        _put(made, 7, _value(record, 0, flags & HAS_A, whole))
+        _put(made, 8, _value(record, 1, flags & HAS_B, whole))
+        _put(made, 9, _value(record, 2, flags & HAS_C, whole))
+        _put(made, 10, _value(record, 3, flags & HAS_D, whole or counted))
+        _put(made, 11, None if record.row == ROW_NONE else record.row)
+        return made
 
     cdef _name(self, uint32_t row):
         symbol = self.symbols(row)
@@ -750,6 +702,12 @@ cdef class Follower:
             self.names.extend([None] * (row + 1 - len(self.names)))
         self.names[row] = symbol
         return symbol
+
+
+cdef inline void _put(object made, Py_ssize_t index, object value):
+    # It takes the reference that it is given.
+    Py_INCREF(value)
+    PyTuple_SET_ITEM(made, index, value)
 
 
 cdef inline object _value(const Record *record, int index, bint there, bint whole):

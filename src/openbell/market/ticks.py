@@ -33,6 +33,7 @@ LOOK_S: Final = 0.1
 """How long a wait lasts at most before it is asked whether the feed still runs."""
 TRY_S: Final = 0.02
 """How often a feed that does not run is looked for."""
+_LOOK_NS: Final = int(LOOK_S * 1e9)
 _NOTHING: Final = -1
 _COPIED: Final = -2
 TURN: Final = 64
@@ -232,7 +233,8 @@ class Ticks:
         """Wait until there may be something; False at the end of the time."""
         while True:
             stream = self._ready()
-            if stream.watch.wait(_slice_ns(deadline)) or stream.follower.waiting:
+            wait_ns = _LOOK_NS if deadline is None else _slice_ns(deadline)
+            if stream.watch.wait(wait_ns) or stream.follower.waiting:
                 return True
             if not stream.session.alive and self._over(stream):
                 return True
