@@ -32,7 +32,8 @@ class Kind(IntEnum):
     LEVEL    a bid, b bid size, c ask, d ask size of the book level in ``side``, from 1
     STATUS   a session (yyyymmdd), b :class:`MarketStatus`; both int64
     GAP      a :class:`GapReason`, b count (-1: unknown), c first, d last (ns since the
-             epoch, if known); all int64
+             epoch, if known; of a VENUE_HOLE the vendor's numbers); all int64. ``side`` 1:
+             it is told elsewhere, too, and counts there
     TRADES   trades merged into a group of two: a last price, b last size, c first price,
              d count (int64); then a highest, b lowest price, c volume, d turnover.
              Without b, and with count 0, they are prices of tickers that were merged
@@ -103,6 +104,7 @@ class GapReason(IntEnum):
     OVERFLOW = 4
     CUT = 5
     FEED_RESTART = 6
+    VENUE_HOLE = 7
 
 
 FIELDS: Final[tuple[tuple[str, str, int], ...]] = (

@@ -137,7 +137,7 @@ class Row:
         """A gap or a status of this symbol alone."""
         self.extra += 1
         if record.kind == GAP:
-            self.gaps += 1
+            self.gaps += not record.side
         elif record.value(1) is not None:
             self.status = int(record.b)
 

@@ -69,7 +69,8 @@ def unit(number: int, rows: list[int], kinds: tuple[str, ...] = KINDS[:-1]) -> U
         "book": _book(row, number),
         "merged": _merged(row, number),
         "ticker": [Record(row, TICKER, 0, 15 if mixed % 2 else 5, 7 * number, 0, number, price, 9.0, size, 77.0)],
-        "gap": [Record(row, GAP)],
+        # Told for the first time, or a part of what was told before.
+        "gap": [Record(row, GAP, mixed // 3 % 2)],
         "halt": [status(0, MarketStatus.HALTED, row)],
         # Newer than what the row has, or not: a repair has no ring of its own.
         "repair": [Record(row, REPAIR, 0, 131, 7 * number - mixed % 2 * 10**6, number, number, price, size)],

@@ -160,6 +160,30 @@ def test_a_shutdown_that_is_announced_costs_nothing(tmp_path: Path) -> None:
     assert result["reasons"].get("IGNORED_TWICE", 0) == result["ignored"] > 0
 
 
+def test_trades_that_are_left_out_are_told_each_with_its_number(tmp_path: Path) -> None:
+    result = play(tmp_path, ("hole=0.1@0.3s+1s",), "--dialect", "binance", "--books", *CALM, seconds=2)
+    (connection,) = result["connections"]
+    assert (connection["lives"], connection["gaps"], connection["untold"]) == (1, 0, 0)
+    assert connection["missing"] == connection["withheld"] > 20
+    # What is left out behind the last trade of a symbol, no number can tell.
+    assert 0 < connection["holes"] <= connection["numbers_missing"] <= connection["withheld"]
+    counted = of(result, "hole")["counted"]
+    assert (counted["holes"], counted["missing"]) == (connection["holes"], connection["numbers_missing"])
+    assert result["invalid"] == result["ignored"] == 0
+
+
+def test_what_an_interruption_cost_is_told_in_numbers_and_is_no_gap_of_its_own(tmp_path: Path) -> None:
+    faults = ("hole=0.1@0.2s+1.2s", "reset@0.8s", "close=1001@1.8s")
+    result = play(tmp_path, faults, "--dialect", "binance", *CALM, seconds=3)
+    (connection,) = result["connections"]
+    assert (connection["lives"], connection["gaps"], connection["untold"]) == (3, 2, 0)
+    assert connection["numbers_missing"] > connection["holes"] > 0
+    holes, missing = (sum(each["counted"].get(name, 0) for each in result["faults"]) for name in ("holes", "missing"))
+    assert missing == connection["numbers_missing"]
+    # Each row's gaps are compared with the verdict; here those of the connection: what a reset cost is no hole.
+    assert 0 < holes < connection["holes"]
+
+
 def test_a_fault_of_one_connection_leaves_the_others_alone(tmp_path: Path) -> None:
     many = ("--connections", "2", "--receivers", "2", "--books")
     result = play(tmp_path, ("reset#0@0.5s", "close=1001#1@1.5s"), *many, seconds=2.5)

@@ -88,7 +88,8 @@ class Scene:
         known = [_Through(life, self.proxy.ports[life.local_port]) for life in lives]
         journal = read_journal(self._journal)
         slow_ns = round((self.proxy.toxics.latency_s + self.proxy.toxics.jitter_s + 5.0) * 1e9)
-        account = settle(journal, [("feed", known)], [gaps], self._observer.clock_offset_ns, replay, slow_ns)
+        offset_ns, holes = self._observer.clock_offset_ns, self._observer.holes(0)
+        account = settle(journal, [("feed", known)], [gaps], offset_ns, replay, slow_ns, [holes])
         assert account.problems == []
         rows, _ = replay.apply(account.received)
         stated = Oracle(Counts(0, 0, 0, 0, 0), {symbol: dict(row) for symbol, row in rows.items()})

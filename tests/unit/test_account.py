@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from openbell.demo.account import Account, Gap, settle
+from openbell.demo.numbers import Hole
 from openbell.demo.resources import JUDGED_S, WARM_UP_S, trend
 from openbell.monitor.history import EndReason
 from openbell.reasons import Reason
 from openbell.simulator import SimulatorOptions
 from openbell.simulator.faults.journal import (
     CONTROL,
+    LEFT_OUT,
     LEVELS_AT,
     WITHHELD,
     JournalError,
@@ -65,7 +67,7 @@ def gap(first: float, last: float) -> Gap:
 
 def account(journal: Sequence[Sent], lives: Sequence[Fake], gaps: Sequence[Gap] = ()) -> Account:
     replay = Replay(SimulatorOptions(symbols=5, rate=100.0))
-    return settle(journal, [("feed", lives)], [gaps], OFFSET_NS, replay, 0)
+    return settle(journal, [("feed", lives)], [gaps], OFFSET_NS, replay, 0, [[]])
 
 
 def test_a_first_part_is_what_was_received_and_the_rest_must_lie_in_a_gap() -> None:
@@ -163,3 +165,34 @@ def test_processes_are_judged_by_their_trend_after_they_are_warm() -> None:
     assert not run(16_000) and not run(0, 0.05)
     # What is too short says nothing.
     assert run(1_000_000, seconds=30)
+
+
+def numbered() -> tuple[Replay, list[int], list[int]]:
+    """Return a market that numbers its trades, and of the first symbol that trades often: its trades, their numbers."""
+    replay = Replay(SimulatorOptions(symbols=5, rate=100.0, dialect="binance", universe="crypto", books=True))
+    events = np.array([event(number) for number in range(200)], dtype=np.int64)
+    symbols = replay.symbol(events)
+    mine = events[symbols == np.bincount(symbols).argmax()]
+    return replay, mine.tolist(), replay.sequence(mine).tolist()
+
+
+def test_numbers_that_did_not_come_must_be_told_exactly() -> None:
+    replay, trades, numbers = numbered()
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "trades are numbered without a break"
+    assert len(trades) > 8
+    symbol = replay.symbols[int(replay.symbol(np.array(trades[:1]))[0])]
+    entries = [each | WITHHELD | LEFT_OUT if at in (2, 3, 6) else each for at, each in enumerate(trades[:8])]
+    # The last one is left out, too: no number shows it.
+    entries.append(trades[8] | WITHHELD | LEFT_OUT)
+    right = [Hole(symbol, numbers[2], numbers[3], 2, False), Hole(symbol, numbers[6], numbers[6], 1, False)]
+
+    def found(holes: list[Hole]) -> list[str]:
+        return settle([sent(*entries)], [("feed", [Fake(5)])], [[]], OFFSET_NS, replay, 0, [holes]).problems
+
+    assert found(right) == []
+    assert found(right[1:]) == [
+        "feed: 2 events are missing, and no gap was told of them",
+        f"feed: no hole was told of {symbol} {numbers[2]} to {numbers[3]}",
+    ]
+    assert found([*right, right[0]]) == [f"feed: a hole was told of {symbol} {numbers[2]} to {numbers[3]}"]
+    assert "says 7" in found([replace(right[0], count=7), right[1]])[0]

@@ -189,6 +189,9 @@ class PyListener(WSListener):
         self.abandoned += lost
         return lost
 
+    def interrupted(self) -> None:
+        self.calls.append("interrupted")
+
     def note(self, overlap: Overlap) -> None:
         self.calls.append("note")
 

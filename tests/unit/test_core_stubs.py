@@ -26,6 +26,7 @@ MODULES = (
     "bars",
     "histogram",
     "plan",
+    "holes",
     "listener",
     "baseline",
     "tether",

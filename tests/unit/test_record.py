@@ -39,7 +39,7 @@ def test_the_numbers_of_the_vocabulary_do_not_change() -> None:
     ]  # fmt: skip
     assert [int(flag) for flag in record.Flag] == [1, 2, 4, 8, 16, 32, 64, 128]
     assert [int(side) for side in record.Side] == [0, 1, 2]
-    assert [int(reason) for reason in record.GapReason] == [1, 2, 3, 4, 5, 6]
+    assert [int(reason) for reason in record.GapReason] == [1, 2, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("module", ["openbell.record", "openbell.config", "openbell.vendors", "openbell.reasons"])

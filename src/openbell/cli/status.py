@@ -125,7 +125,7 @@ def _connections(status: "Status") -> "Table":
             _ago(each.last_frame_age_ns),
             _ago(each.last_pong_age_ns),
             str(each.connects),
-            str(each.gaps),
+            _gaps(each),
             str(each.errors),
             f"{each.queue_bytes / 1024:,.0f} KiB (peak {each.queue_peak_bytes / 1024:,.0f})",
         )
@@ -134,6 +134,13 @@ def _connections(status: "Status") -> "Table":
 
 def _ago(age_ns: int | None) -> str:
     return "never" if age_ns is None else f"{age_ns / 1e9:.2f} s ago"
+
+
+def _gaps(connection: "ConnectionStatus") -> str:
+    """Return how often it was interrupted, and what the vendor's numbers prove to be missing."""
+    if not connection.missing:
+        return str(connection.gaps)
+    return f"{connection.gaps} ({connection.missing:,} events missing, {connection.holes:,} holes)"
 
 
 def _symbols(connection: "ConnectionStatus") -> str:
@@ -303,7 +310,7 @@ def _to_json(status: "Status", histories: "dict[int, list[Life]]") -> dict[str, 
 
 _COUNTS = (
     *("confirmed", "refused", "unconfirmed", "silent", "kept", "retries", "missed_pongs", "gaps", "switches"),
-    *("repairs", "messages", "queue_bytes", "queue_peak_bytes"),
+    *("holes", "missing", "repairs", "messages", "queue_bytes", "queue_peak_bytes"),
 )
 
 

@@ -551,7 +551,9 @@ cdef class Applier:
             version = self._begin(ring, position, row, ROW_COLUMNS, 3)
             self._add(EXTRA, row, 1)
             if kind == KIND_GAP:
-                self._add(GAPS, row, 1)
+                if not record.side:
+                    # Otherwise it is a part of an interruption that the row was told before.
+                    self._add(GAPS, row, 1)
             elif record.flags & HAS_B:
                 self._set_int(STATUS, row, record.value[1].i)
         elif kind == -<int>KIND_STATUS:

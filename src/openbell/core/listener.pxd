@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from picows.picows cimport WSFrame, WSListener, WSTransport
 
+from openbell.core.holes cimport Holes
 from openbell.core.outlet cimport Outlet
 from openbell.core.overlap cimport Overlap
 from openbell.core.plan cimport CompiledRoute, Plan
@@ -44,6 +45,10 @@ cdef class FrameListener(WSListener):
     cdef Overlap overlap
     cdef Overlap noted
     cdef bint doubled
+    # What follows the numbers of streams that are numbered without a break; None: the vendor has none. `checks`: the
+    # number of an event matters, for this or for the overlap.
+    cdef Holes holes
+    cdef bint checks
     cdef bint parking
     cdef list _parked
     cdef readonly Py_ssize_t parked_bytes
@@ -55,6 +60,9 @@ cdef class FrameListener(WSListener):
     cdef void _stamp(self) noexcept nogil
     cdef int _message(self, const char *data, Py_ssize_t size) except -1
     cdef int _routed(self, const CompiledRoute *route, const char *data, Py_ssize_t size) except -1
+    cdef int _check(self, const CompiledRoute *route, const Slot *slot, int64_t number) except -2
+    cdef int _pass_over(self, const CompiledRoute *route, PyObject *event, const Key *key, int reason) except -2
+    cdef int _follow(self, const CompiledRoute *route, const Slot *slot, int64_t number) except -2
     cdef bint _came_twice(self, const CompiledRoute *route, uint32_t row, int64_t sequence) noexcept nogil
     cdef PyObject *_decode(self, const CompiledRoute *route, const char *data, Py_ssize_t size) noexcept
     cdef int _event(self, const CompiledRoute *route, PyObject *event) except -2

@@ -14,6 +14,7 @@ from picows.picows cimport WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransp
 
 from openbell.core.atomics cimport load_relaxed, monotonic_ns
 from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
+from openbell.core.holes cimport Holes
 from openbell.core.layout cimport (
     HAS_A,
     HAS_B,
@@ -90,6 +91,7 @@ cdef enum:
     AHEAD = 16
     # Nobody cuts a message into so many; each takes as long as a message of its own.
     FRAGMENTS_MAX = 1 << 16
+    GAP_VENUE_HOLE = 7
     # Above this a copy of the payload costs more than a memoryview object.
     COPY_MAX = 1024
 
@@ -135,17 +137,28 @@ cdef class FrameListener(WSListener):
         tell by a GAP record.
     book_levels : int
         Levels of an order book that are published, 1 at least.
+    holes : Holes, optional
+        Follows what the vendor numbers without a break, over all listeners of a connection; a number left out is told
+        by a GAP record of its row, before the event that shows it.
     """
 
     def __init__(self, plan, SymbolTable symbols not None, list rings not None, counters, clock_offset, *, fallback,
                  on_connected, on_disconnected, on_pressure, on_pong=None, bint open_symbols=False, max_message_bytes=8 << 20,
-                 int publish_every=256, side_queue_records=1 << 20, overflow="block", int book_levels=0):
+                 int publish_every=256, side_queue_records=1 << 20, overflow="block", int book_levels=0,
+                 Holes holes=None):
         cdef Borrowed counter_block = borrow_writable(counters, COUNTER_BYTES)
         cdef Borrowed offset_word = borrow(clock_offset, 8)
         if not 1 <= len(rings) <= RINGS_MAX or len(rings) != symbols.shards:
             raise ValueError(f"{len(rings)} rings for a symbol table of {symbols.shards} shards")
         self.plan = plan if isinstance(plan, Plan) else Plan(tuple(plan))
         self.symbols = symbols
+        if holes is not None and (holes.streams < self.plan.streams or holes.rows < symbols.rows):
+            raise ValueError(
+                f"holes of {holes.streams} streams and {holes.rows} rows are not for a plan of {self.plan.streams} and a "
+                f"table of {symbols.rows}"
+            )
+        self.holes = holes if self.plan.streams else None
+        self.checks = self.holes is not None
         if not 0 <= book_levels <= LEVELS_MAX:
             raise ValueError(f"book_levels must be from 0 to {LEVELS_MAX}, not {book_levels}")
         self.levels = max(1, book_levels)
@@ -333,6 +346,7 @@ cdef class FrameListener(WSListener):
         cdef const Slot *slot
         cdef int refused
         cdef int reason = self.plan.key_of(route, event, &key)
+        cdef bint has_key = reason == PUBLISHED
         if reason == PUBLISHED and route.kind == KIND_LEVEL:
             return self._book(route, event, &key)
         if reason == PUBLISHED:
@@ -346,8 +360,8 @@ cdef class FrameListener(WSListener):
                 reason = IGNORED_LATE
             else:
                 reason = refused
-            if reason == PUBLISHED and self.doubled and self._came_twice(route, slot.row, record.sequence):
-                reason = IGNORED_TWICE
+            if reason == PUBLISHED and self.checks:
+                reason = self._check(route, slot, record.sequence)
             if reason == PUBLISHED:
                 place = self.outlet.slot(slot.shard)
                 if place is NULL:
@@ -361,6 +375,8 @@ cdef class FrameListener(WSListener):
                     self.counters[C_RECORDS] += 1
                     self.outlet.commit(slot.shard)
                     return PUBLISHED
+        if has_key and self.checks:
+            self._pass_over(route, event, &key, reason)
         return self._refuse(reason)
 
     cdef int _keyed(self, const CompiledRoute *route, PyObject *event, const Key *key, int reason) except -2:
@@ -368,6 +384,7 @@ cdef class FrameListener(WSListener):
         cdef const Slot *slot
         cdef Record *record
         cdef Record tried
+        cdef bint has_key = reason == PUBLISHED
         if reason == PUBLISHED and route.kind == KIND_LEVEL:
             return self._book(route, event, key)
         if reason == PUBLISHED:
@@ -388,9 +405,17 @@ cdef class FrameListener(WSListener):
                     reason = self._no_room()
             else:
                 reason = self.plan.convert(route, event, record)
-                if reason == PUBLISHED and self.doubled:
-                    if self._came_twice(route, slot.row, record.sequence):
-                        reason = IGNORED_TWICE
+                if reason == PUBLISHED and self.checks:
+                    tried = record[0]
+                    reason = self._check(route, slot, tried.sequence)
+                    if reason == PUBLISHED:
+                        # Where it was, there may be a GAP by now.
+                        record = self.outlet.slot(slot.shard)
+                        if record is NULL:
+                            self.outlet.dropped[slot.shard] += self.outlet.overflow == DROP
+                            reason = self._no_room()
+                        else:
+                            record[0] = tried
                 if reason == PUBLISHED:
                     record.row = slot.row
                     record.receive_ns = self.receive_ns
@@ -398,6 +423,8 @@ cdef class FrameListener(WSListener):
                     self.counters[C_RECORDS] += 1
                     self.outlet.commit(slot.shard)
                     return PUBLISHED
+        if has_key and self.checks:
+            self._pass_over(route, event, key, reason)
         return self._refuse(reason)
 
     cdef int _book(self, const CompiledRoute *route, PyObject *event, const Key *key) except -2:
@@ -410,9 +437,8 @@ cdef class FrameListener(WSListener):
             reason = self._not_asked(key, reason, &slot)
         elif reason == PUBLISHED and slot.muted:
             reason = IGNORED_LATE
-        if reason == PUBLISHED and self.doubled:
-            if self._came_twice(route, slot.row, records[0].sequence):
-                reason = IGNORED_TWICE
+        if reason == PUBLISHED and self.checks:
+            reason = self._check(route, slot, records[0].sequence)
         if reason == PUBLISHED:
             for i in range(n):
                 records[i].row = slot.row
@@ -422,7 +448,46 @@ cdef class FrameListener(WSListener):
                 return PUBLISHED
             self.outlet.dropped[slot.shard] += self.outlet.overflow == DROP
             reason = self._no_room()
+        if self.checks:
+            self._pass_over(route, event, key, reason)
         return self._refuse(reason)
+
+    # ---- the vendor's numbers ----
+
+    cdef int _check(self, const CompiledRoute *route, const Slot *slot, int64_t number) except -2:
+        """Look at the number of an event that is sound: PUBLISHED, or why it is not to be."""
+        if self.doubled and self._came_twice(route, slot.row, number):
+            return IGNORED_TWICE
+        if route.stream >= 0 and self.holes is not None:
+            self._follow(route, slot, number)
+        return PUBLISHED
+
+    cdef int _pass_over(self, const CompiledRoute *route, PyObject *event, const Key *key, int reason) except -2:
+        """Note that an event came which is not published: its number is not missing."""
+        cdef const Slot *slot
+        if route.stream < 0 or self.holes is None or reason == IGNORED_TWICE:
+            return 0
+        slot = self.symbols.find(key)
+        if slot is NULL or slot.muted:
+            return 0
+        return self._follow(route, slot, self.plan.number_of(route, event))
+
+    cdef int _follow(self, const CompiledRoute *route, const Slot *slot, int64_t number) except -2:
+        """Tell what is missing before an event of a stream that is numbered without a break."""
+        cdef Record record
+        cdef bint told
+        cdef int64_t missing = self.holes.missing_before(route.stream, slot.row, number, &told)
+        if not missing:
+            return 0
+        self.outlet.gap(&record, GAP_VENUE_HOLE, missing)
+        record.row = slot.row
+        record.side = told
+        record.flags |= HAS_C | HAS_D
+        record.value[2].i = number - missing
+        record.value[3].i = number - 1
+        self.outlet.tell(slot.shard, &record)
+        self.holes.count(missing, told)
+        return 0
 
     cdef bint _came_twice(self, const CompiledRoute *route, uint32_t row, int64_t sequence) noexcept nogil:
         """While two connections are there for the same events: say whether the other had this one already, and note it
@@ -558,12 +623,18 @@ cdef class FrameListener(WSListener):
         """Count a message that is about the connection, not the market."""
         self.counters[C_CONTROL] += 1
 
+    def interrupted(self) -> None:
+        """Note that an interruption is told to all that it concerns: of each row that is numbered without a break,
+        what is missing next is a part of that, and says how many events it was."""
+        if self.holes is not None:
+            self.holes.interrupted()
+
     # ---- two connections for the same events ----
 
     def note(self, Overlap overlap not None) -> None:
         """Remember in `overlap` what is published from now on: another connection is about to replace this one."""
         self.noted = overlap
-        self.doubled = True
+        self.doubled = self.checks = True
 
     def park(self) -> None:
         """Keep market data unread until `release`: the connection that this one replaces is not at its end yet.
@@ -594,6 +665,7 @@ cdef class FrameListener(WSListener):
         self.parked_bytes = 0
         self.overlap = overlap
         self.doubled = overlap is not None or self.noted is not None
+        self.checks = self.doubled or self.holes is not None
         for entry in parked:
             self.receive_ns = self.outlet.receive_ns = entry[0]
             if len(entry) == 2:

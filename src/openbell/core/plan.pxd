@@ -37,6 +37,8 @@ ctypedef struct CompiledRoute:
     Py_ssize_t marker_length
     # Where the marker was last found: a venue's messages hardly vary, so look there first.
     Py_ssize_t hint
+    # Which of the plan's streams that the vendor numbers without a break it is; -1: it does not.
+    int stream
     PyObject *decode
     PyObject *event_type
     # Of an order book, bids and asks: where the side's list is (-1: the route has none), and price and size in a level.
@@ -51,6 +53,8 @@ cdef class Plan:
     cdef int hinted
     cdef readonly tuple declaration
     cdef list _held
+    # How many of its routes are numbered without a break.
+    cdef readonly int streams
     cdef char prefix[32]
     cdef Py_ssize_t prefix_length
 
@@ -62,4 +66,5 @@ cdef class Plan:
     cdef int convert(self, const CompiledRoute *route, PyObject *event, Record *record) noexcept
     cdef int convert_book(self, const CompiledRoute *route, PyObject *event, Record *records, int most, int *n) noexcept
     cdef _book_side(self, CompiledRoute *to, object entry, object field, int side, Py_ssize_t offset, object where)
+    cdef int64_t number_of(self, const CompiledRoute *route, PyObject *event) noexcept
     cdef int frame_differs(self, const CompiledRoute *route, PyObject *frame) noexcept

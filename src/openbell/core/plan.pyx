@@ -212,6 +212,7 @@ cdef class Plan:
         self.prefix_length = len(prefix)
         memcpy(self.prefix, <const char *>prefix, self.prefix_length)
         self.count = len(declaration)
+        self.streams = 0
         for i, entry in enumerate(self.declaration):
             self._compile(&self.routes[i], entry)
         # An empty marker is always there: what comes behind it is never reached, nor is it by a hint.
@@ -226,11 +227,13 @@ cdef class Plan:
         to.marker_length = len(marker)
         to.hint = 0
         if isinstance(entry, Ignore):
+            to.stream = -1
             to.ignore = int(entry.reason)
             return
         if not isinstance(entry, Route):
             raise ValueError(f"a plan holds Route and Ignore, not {type(entry).__name__}")
         to.ignore = -1
+        to.stream = -1
         to.kind = int(entry.kind)
         to.many = entry.many
         where = f"route {entry.name!r}"
@@ -269,6 +272,11 @@ cdef class Plan:
         if to.kind in (KIND_TRADE, KIND_TICKER) and not any(int(f.op) == OP_PRICE and f.target == "a" for f in entry.fields):
             # The worker takes its price as present.
             raise ValueError(f"{where}: a {entry.kind.name.lower()} needs a PRICE with target a")
+        if entry.consecutive:
+            if not any(int(f.op) == OP_SEQUENCE for f in entry.fields):
+                raise ValueError(f"{where}: what is numbered without a break needs a SEQUENCE field")
+            to.stream = self.streams
+            self.streams += 1
         if entry.many and entry.path and _item_of(entry.frame, entry.path) is not entry.event:
             raise ValueError(
                 f"{where}: {entry.path} must be declared as list[{entry.event.__name__}], and nothing wider"
@@ -468,6 +476,22 @@ cdef class Plan:
         record.sequence = sequence
         return -1
 
+
+    cdef int64_t number_of(self, const CompiledRoute *route, PyObject *event) noexcept:
+        """The vendor's number of an event that need not be sound otherwise; 0: there is none to be read."""
+        cdef const CompiledField *field
+        cdef PyObject *value
+        cdef int64_t number
+        cdef int overflow, i
+        for i in range(route.field_count):
+            field = &route.fields[i]
+            if field.op == OP_SEQUENCE:
+                value = member(event, field.offset)
+                if value is NULL or not PyLong_CheckExact(value):
+                    return 0
+                number = PyLong_AsLongLongAndOverflow(value, &overflow)
+                return 0 if overflow else number
+        return 0
 
     cdef int convert_book(self, const CompiledRoute *route, PyObject *event, Record *records, int most, int *n) noexcept:
         """Fill a group of LEVEL records, `most` at most (and there is room for them); `n`: how many they are.

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
+from openbell.demo.numbers import Hole, Numbers
 from openbell.monitor.history import EndReason
 from openbell.reasons import Reason
 from openbell.simulator.faults.journal import CONTROL, WITHHELD, Entries, Sent, reason_of, refused
@@ -65,6 +66,8 @@ class Settled:
     untold : int
         Those of them that lie in no gap that was told.
     lives, gaps : int
+    holes, numbers : int
+        How often a vendor's numbers told the feed that something is missing, and how many they were.
     """
 
     label: str
@@ -75,6 +78,8 @@ class Settled:
     untold: int = 0
     lives: int = 0
     gaps: int = 0
+    holes: int = 0
+    numbers: int = 0
 
 
 @dataclass(slots=True)
@@ -108,6 +113,7 @@ def settle(
     clock_offset_ns: int,
     replay: Replay,
     on_the_way_ns: int,
+    holes: Sequence[Sequence[Hole]],
 ) -> Account:
     """Bring what was sent and what was received together.
 
@@ -125,11 +131,16 @@ def settle(
     on_the_way_ns : int
         How long a message may take from being sent to being read. What was on its way when its predecessor was read
         may be older than that moment, from which a gap counts.
+    holes : sequence of sequence of Hole
+        Of each connection, what the vendor's numbers told it.
     """
     account = Account()
     served: set[int] = set()
-    for (label, its_lives), its_gaps in zip(lives, gaps, strict=True):
-        settled = Settled(label, lives=len(its_lives), gaps=len(its_gaps))
+    for (label, its_lives), its_gaps, its_holes in zip(lives, gaps, holes, strict=True):
+        settled = Settled(label, lives=len(its_lives), gaps=len(its_gaps), holes=len(its_holes))
+        settled.numbers = sum(hole.count for hole in its_holes)
+        numbers = Numbers(replay, its_holes)
+        untold: list[Entries] = []
         before: Entries | None = None
         before_ended_ns: int | None = 0
         for life in its_lives:
@@ -139,7 +150,7 @@ def settle(
                 continue
             served.add(at)
             ended_ns = None if life.ended_ns is None else life.ended_ns + clock_offset_ns
-            received = _received(journal[at], life, ended_ns, settled, its_gaps, on_the_way_ns, account)
+            received = _received(journal[at], life, ended_ns, settled, its_gaps, untold, on_the_way_ns, account)
             overlapping = before is not None and (before_ended_ns is None or life.began_ns < before_ended_ns)
             if before is not None and overlapping:
                 received = _once(before, received, replay, account)
@@ -149,9 +160,12 @@ def settle(
                 Reason(why) for why in map(reason_of, events[events < 0].tolist()) if why is not None
             )
             account.received.append(events[events >= 0])
+            numbers.take(events[events >= 0])
             before, before_ended_ns = events[events >= 0], life.ended_ns
+        settled.untold = sum(int((~numbers.told(each)).sum()) for each in untold)
         if settled.untold:
             account.problems.append(f"{label}: {settled.untold} events are missing, and no gap was told of them")
+        account.problems += [f"{label}: {difference}" for difference in numbers.differences()]
         account.connections.append(settled)
     return account
 
@@ -169,10 +183,11 @@ def _received(
     ended_ns: int | None,
     settled: Settled,
     gaps: Sequence[Gap],
+    untold: list[Entries],
     on_the_way_ns: int,
     account: Account,
 ) -> Entries:
-    """Return what was received of what was sent, and note what was not."""
+    """Return what was received of what was sent, and note what was not, in `untold` what lies in no gap."""
     withheld = (sent.entries >= 0) & (sent.entries & WITHHELD != 0)
     if ended_ns is not None:
         # A vendor that is half open does not know that its client is gone, and that another connection has taken over.
@@ -198,7 +213,7 @@ def _received(
     told = np.zeros(len(sent.entries), dtype=np.bool_)
     for gap in gaps:
         told |= (sent.times_ns >= gap.first_ns - on_the_way_ns) & (sent.times_ns <= gap.last_ns)
-    settled.untold += int((missing & ~told).sum())
+    untold.append(sent.entries[missing & ~told])
     return sent.entries[received]
 
 

@@ -15,6 +15,7 @@ from openbell.core.ring import Tap
 from openbell.core.symbols import SymbolTable
 from openbell.demo.account import Gap
 from openbell.demo.exchange import Event
+from openbell.demo.numbers import Hole
 from openbell.memory.generation import Generation
 from openbell.memory.names import ring_name
 from openbell.memory.segment import Kind
@@ -24,7 +25,7 @@ from openbell.reasons import Reason
 from openbell.record import ROW_NONE, GapReason, dtype
 from openbell.record import Kind as RecordKind
 
-_COUNTED = ("connects", "disconnects", "errors", "gaps", "missed_pongs", "retries", "switches")
+_COUNTED = ("connects", "disconnects", "errors", "gaps", "holes", "missed_pongs", "missing", "retries", "switches")
 """Counters of a connection that tell what became of a fault."""
 
 
@@ -79,13 +80,14 @@ class Observer:
             for worker in range(config.feed.workers)
         ]
         table = SymbolTable(generation.open("symbols", Kind.SYMBOLS))
-        self._owner = {
-            table.lookup((each.source.prefix + symbol).encode()): each.index
-            for each in self._assigned
-            for symbol in each.source.symbols
-        }
+        self._owner, self._names = {}, {}
+        for each in self._assigned:
+            for symbol in each.source.symbols:
+                row = table.lookup((each.source.prefix + symbol).encode())
+                self._owner[row], self._names[row] = each.index, symbol
         self._symbols = {each.index: each.source.symbols for each in self._assigned}
         self._told: list[dict[int, Gap]] = [{} for _ in self._assigned]
+        self._holes: list[list[Hole]] = [[] for _ in self._assigned]
         control = generation.open_control()
         self._blocks = [control.connection(each.index) for each in self._assigned]
         self._receivers = [control.receiver_counters(index) for index in range(config.feed.receivers)]
@@ -138,11 +140,14 @@ class Observer:
     def _read(self, records: bytes) -> None:
         found = np.frombuffer(records, dtype())
         for record in found[found["kind"] == RecordKind.GAP]:
-            reason, _, first_ns, last_ns = record[["a", "b", "c", "d"]].tolist()
-            reason, first_ns, last_ns = (int(np.float64(value).view(np.int64)) for value in (reason, first_ns, last_ns))
+            values = (record[name].view(np.int64) for name in ("a", "b", "c", "d"))
+            reason, count, first_ns, last_ns = map(int, values)
+            row = int(record["row"])
+            if reason == GapReason.VENUE_HOLE:
+                hole = Hole(self._names[row], first_ns, last_ns, count, bool(record["side"]))
+                self._holes[self._owner[row]].append(hole)
             if reason != GapReason.DISCONNECT:
                 continue
-            row = int(record["row"])
             # One that concerns all, or the rows of one connection.
             numbers = [self._owner[row]] if row in self._owner else []
             if row == ROW_NONE and not record["side"]:
@@ -175,6 +180,10 @@ class Observer:
             gaps.append(gap)
         return gaps
 
+    def holes(self, number: int) -> list[Hole]:
+        """Return what a connection told of numbers that never came."""
+        return self._holes[number]
+
     @property
     def lag_ns(self) -> int:
         """The most that a receiver was late, ns."""
@@ -182,7 +191,10 @@ class Observer:
 
     def gaps_of_rows(self) -> dict[str, int]:
         """Return how many gaps concern each symbol."""
-        return {symbol: len(self._told[number]) for number, symbols in self._symbols.items() for symbol in symbols}
+        found = {symbol: len(self._told[number]) for number, symbols in self._symbols.items() for symbol in symbols}
+        for hole in (hole for holes in self._holes for hole in holes if not hole.known):
+            found[hole.symbol] += 1
+        return found
 
     def ended(self, fault: Observed, before_ns: int) -> list[tuple[int, Life]]:
         """Return the lives that ended after a fault began and before a moment, with their connections."""

@@ -60,6 +60,7 @@ def run_storm(options: DemoOptions, view: View, signals: StopSignals, log_file: 
             observer.clock_offset_ns,
             replay,
             _ON_THE_WAY_NS + seen.lag_ns,
+            [observer.holes(number) for number in range(len(observer.labels))],
         )
         rows, _ = replay.apply(account.received)
     stated = Oracle(Counts(0, 0, 0, 0, 0), {symbol: dict(row) for symbol, row in rows.items()})

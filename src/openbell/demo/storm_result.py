@@ -162,6 +162,8 @@ class StormResult:
                     "untold": each.untold,
                     "lives": each.lives,
                     "gaps": each.gaps,
+                    "holes": each.holes,
+                    "numbers_missing": each.numbers,
                 }
                 for each in self.account.connections
             ],
@@ -193,6 +195,7 @@ class StormResult:
                 f"{settled.label}: sent {settled.sent:,} messages and received {settled.received:,} over "
                 f"{settled.lives} lives; {settled.missing:,} events are missing ({settled.withheld:,} were withheld), "
                 f"{settled.untold:,} of them in none of the {settled.gaps} gaps that were told"
+                + (f" and {settled.holes:,} holes in the vendor's numbers" if settled.holes else "")
             )
         told.append(
             f"received {at.events:,} events, applied {at.applied:,}, invalid {at.invalid:,}, ignored {at.ignored:,}"

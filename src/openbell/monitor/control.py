@@ -47,6 +47,7 @@ _HISTOGRAM_BYTES = -(-histogram.size() // _LINE) * _LINE
 _REASONS_AT = 64
 _REASONS = 64
 _LABEL_AT = 16 * 8
+_HOLES_AT = 30 * 8
 _LABEL_BYTES = 64
 
 
@@ -231,7 +232,9 @@ class ConnectionCounters(Block):
     interruptions of it were told, `switches` how often it was replaced without one, `messages` how many whole
     messages came over its present life, `repairs` how many latest prices were asked for and told after gaps. Of its
     symbols, `confirmed`, `refused`, `unconfirmed` and `silent` are so many; `kept` is how many of the granted ones the
-    vendor seems to have kept (0: all). `retries` counts the requests that were asked again.
+    vendor seems to have kept (0: all). `retries` counts the requests that were asked again. Where the vendor numbers
+    events without a break, `holes` is how often some were left out while the connection was up, and `missing` how many
+    numbers never came, those of interruptions included.
     """
 
     state = Word(0)
@@ -256,6 +259,8 @@ class ConnectionCounters(Block):
     silent = Word(27)
     retries = Word(28)
     repairs = Word(29)
+    holes = Word(_HOLES_AT // 8)
+    missing = Word(_HOLES_AT // 8 + 1)
 
     def set_state(self, state: ConnectionState) -> None:
         """Say what the connection is doing."""
@@ -264,6 +269,11 @@ class ConnectionCounters(Block):
     def set_time(self, name: str, at_ns: int | None = None) -> None:
         """Store a time, now by default, in the word `name`."""
         setattr(self, name, words.monotonic_ns() if at_ns is None else at_ns)
+
+    @property
+    def hole_counters(self) -> memoryview:
+        """The words `holes` and `missing`, for the compiled core."""
+        return self.memory[_HOLES_AT : _HOLES_AT + 16]
 
     @property
     def label(self) -> str:

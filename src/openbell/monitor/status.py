@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _COUNTS = (
     *("retries", "confirmed", "refused", "unconfirmed", "silent", "kept", "missed_pongs", "gaps", "switches"),
-    *("repairs", "messages", "queue_bytes", "queue_peak_bytes"),
+    *("holes", "missing", "repairs", "messages", "queue_bytes", "queue_peak_bytes"),
 )
 
 SILENT_NS = 1_000_000_000
@@ -66,6 +66,9 @@ class ConnectionStatus:
     missed_pongs, gaps, switches, repairs : int
         Pings without an answer, interruptions that were told, replacements without one, prices that were asked for
         after gaps.
+    holes, missing : int
+        Where the vendor numbers events without a break: how often some were left out while the connection was up, and
+        how many numbers never came, those of interruptions included.
     messages : int
         Messages that came over its present socket.
     queue_bytes, queue_peak_bytes : int
@@ -93,6 +96,8 @@ class ConnectionStatus:
     missed_pongs: int = 0
     gaps: int = 0
     switches: int = 0
+    holes: int = 0
+    missing: int = 0
     repairs: int = 0
     messages: int = 0
     queue_bytes: int = 0

@@ -36,6 +36,7 @@ from openbell.receiver.watchdog import Rate
 from openbell.vendors.base import Vendor
 
 if TYPE_CHECKING:
+    from openbell.core.holes import Holes
     from openbell.core.overlap import Overlap
     from openbell.receiver.repair import Repair
 
@@ -80,6 +81,8 @@ class Connection:
         Makes, of the connection's subscriber, what looks after its single symbols; None: nobody does.
     make_overlap : callable
         Makes what is needed to replace a connection without a break; None: none is.
+    holes : Holes
+        Follows what the vendor numbers without a break, through all lives; None: it numbers nothing so.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Connection:
         hours: Hours | None = None,
         make_sampler: Callable[[Subscriber], Sampler] | None = None,
         make_overlap: Callable[[], Overlap] | None = None,
+        holes: Holes | None = None,
     ) -> None:
         liveness = source.liveness
         self._source = source
@@ -123,6 +127,7 @@ class Connection:
                 max_message_bytes=source.max_message_bytes,
                 overflow=overflow,
                 book_levels=book_levels,
+                holes=holes,
             ),
             dialer=Dialer(source, vendor, redactor),
             subscriber=subscriber,

@@ -54,6 +54,7 @@ class Gaps:
         # From the last data on: who answers pings may have been mute before. When it is over nobody knows yet; the
         # history will.
         self._publish(life.listener, life.data_until_ns or life.line.began_ns)
+        life.listener.interrupted()
         life.line.told = 1
         self._lasting = life.line
 

@@ -431,6 +431,8 @@ class Life:
                 log.warning("%s: stale: no data for %.1f s, which it never had; asking by a ping", where, silence_s)
                 # When data comes again, nobody knows what was not sent meanwhile.
                 self._mute_ns = self.data_until_ns
+                assert self.listener is not None
+                self.listener.interrupted()
                 if self._pings.ask():
                     self._ping()
             case Step.RESUBSCRIBE:

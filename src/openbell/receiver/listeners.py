@@ -14,6 +14,7 @@ from openbell.receiver.fallback import EventSink
 from openbell.vendors.plan import Ignore, Route
 
 if TYPE_CHECKING:
+    from openbell.core.holes import Holes
     from openbell.core.overlap import Overlap
     from openbell.core.ring import RingWriter
     from openbell.core.symbols import SymbolTable
@@ -64,6 +65,9 @@ class Listener(EventSink, Protocol):
     def release(self, overlap: Overlap | None) -> int:
         """Publish what was kept, but for what `overlap` says was published already; return how much was kept."""
 
+    def interrupted(self) -> None:
+        """Note that an interruption is told: what numbers show to be missing next is a part of that."""
+
     def publish_repair(self, key: bytes, price: float, size: float, exchange_ns: int, sequence: int = 0) -> bool:
         """Tell the latest trade of a symbol, asked for after a gap; return whether the symbol has a row."""
 
@@ -95,6 +99,7 @@ class Hooks:
     overflow: Overflow = "block"
     book_levels: int = 0
     on_pong: Callable[[], None] = _nothing
+    holes: Holes | None = None
 
 
 # A plan has an entry at least; this one is for frames that never come.
@@ -144,6 +149,7 @@ def compiled_listeners(
             publish_every=publish_every,
             overflow=hooks.overflow,
             book_levels=hooks.book_levels,
+            holes=hooks.holes,
         )
         return cast(Listener, listener)
 

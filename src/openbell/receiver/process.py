@@ -19,6 +19,7 @@ from openbell.config import Config, Source
 from openbell.control.server import Controlled, ControlServer
 from openbell.core import ring
 from openbell.core.gate import Cuts
+from openbell.core.holes import Holes
 from openbell.core.overlap import Overlap
 from openbell.core.ring import RingWriter
 from openbell.core.snapshot import SnapshotReader
@@ -47,6 +48,7 @@ from openbell.receiver.subscriber import Subscriber
 from openbell.receiver.turns import Turns
 from openbell.record import GapReason
 from openbell.vendors import Vendor, create
+from openbell.vendors.plan import Route
 
 HEARTBEAT_S = 0.1
 HEARTBEAT_NS = 100_000_000
@@ -173,6 +175,7 @@ def _connections(shared: _Shared) -> tuple[list[Connection], list[Callable[[], C
         block = shared.control.connection(assigned.index)
         block.label = assigned.label(vendor.name)
         subscriber = shared.subscribers[assigned.index] = _subscriber(shared, assigned, vendor, turns)
+        holes = _holes(shared, vendor, assigned.index, subscriber)
         for key in subscriber.keys.values():
             symbols.insert(key)
         concerned.append(concerned_symbols(source, subscriber, prefixes, symbols))
@@ -191,9 +194,27 @@ def _connections(shared: _Shared) -> tuple[list[Connection], list[Callable[[], C
                 hours=Hours(config.schedule),
                 make_sampler=partial(_sampler, shared, assigned.index, source, vendor),
                 make_overlap=lambda: Overlap(symbols.rows),
+                holes=holes,
             )
         )
     return connections, concerned
+
+
+def _holes(shared: _Shared, vendor: Vendor, connection: int, subscriber: Subscriber) -> Holes | None:
+    """Return what follows the numbers of a connection, if its vendor numbers anything without a break."""
+    streams = sum(isinstance(entry, Route) and entry.consecutive for entry in vendor.plan())
+    if not streams:
+        return None
+    symbols = shared.symbols
+    holes = Holes(symbols.rows, streams, shared.control.connection(connection).hole_counters)
+
+    def forget(key: bytes) -> None:
+        row = symbols.lookup(key)
+        if row >= 0:
+            holes.forget(row)
+
+    subscriber.on_wanted = forget
+    return holes
 
 
 def _subscriber(shared: _Shared, assigned: Assigned, vendor: Vendor, turns: dict[Path | None, Turns]) -> Subscriber:

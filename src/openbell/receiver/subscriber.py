@@ -98,6 +98,9 @@ class Subscriber:
         How every symbol is spelled that is wanted, by its key: as it arrives, without the source's prefix.
     withdrawn : int
         How often a symbol was unsubscribed: what comes after that has another rate.
+    on_wanted : callable
+        Called with the key, prefix included, of a symbol that is about to be asked for (again) while all is running:
+        what it did meanwhile nobody wanted to know.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class Subscriber:
         for symbol in source.symbols:
             self.wanted.setdefault(vendor.symbol_key(symbol), symbol)
         self.unwanted: dict[str, str] = {}
+        self.on_wanted: Callable[[bytes], None] = _nobody
         self.withdrawn = 0
         if desired is not None:
             self._restore(desired)
@@ -289,6 +293,7 @@ class Subscriber:
             if fault is not None:
                 replies.append(Reply(symbol, key, Outcome.REFUSED, fault))
                 continue
+            self.on_wanted((self.source.prefix + key).encode())
             self.wanted[key] = self.wanted.get(key, symbol)
             self.unwanted.pop(key, None)
             self.refusals.pop(key, None)
@@ -440,6 +445,10 @@ class Subscriber:
     def _wake(self) -> None:
         self._changed.set()
         self._changed.clear()
+
+
+def _nobody(_: bytes) -> None:
+    """Tell nobody."""
 
 
 _GIVEN_UP = frozenset({SubscriptionState.REFUSED, SubscriptionState.UNCONFIRMED})

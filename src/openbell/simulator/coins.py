@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from openbell.simulator.clock import Clock
 from openbell.simulator.floor import Client, Floor
 from openbell.simulator.grid import Ints
 from openbell.simulator.lanes import trade_columns
+from openbell.simulator.numbering import Numbers
 from openbell.simulator.options import SimulatorOptions
 from openbell.simulator.parts import Framing, Number, Part, Text
 from openbell.simulator.stocks import market_clock, market_pace
@@ -154,6 +156,7 @@ class CoinVenue:
         self.clock = market_clock(options)
         self.oracle = MarketOracle(self.symbols, universe, self.clock)
         self._books = options.books
+        self._numbers = Numbers(len(self.symbols))
         self._tickers = Tickers(len(self.symbols))
         self.lanes = _lanes(self.symbols, universe, self.clock, self.oracle, options.books)
         random = np.random.Generator(np.random.PCG64(options.seed))
@@ -167,6 +170,9 @@ class CoinVenue:
     def next_block(self) -> tuple[Events, ...]:
         """See `Venue.next_block`."""
         trades, books = self._day.next_block()
+        if self._books:
+            # A day numbers trades and books together; at this venue trades have numbers of their own.
+            trades = replace(trades, sequence=self._numbers.next(trades.symbol))
         tickers = self._tickers.take(trades, max(int(run.intended_ns[-1]) for run in (trades, books) if len(run)))
         # Every trade is an aggregate of itself.
         return (trades, trades, tickers, tickers, *((books,) if self._books else ()))

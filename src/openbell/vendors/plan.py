@@ -120,6 +120,10 @@ class Route:
         Fast path: only frames with these bytes near their beginning are tried; ``b""``: all are.
     frame_expect : (str, int or str) or None
         Attribute of `frame` and the value it must have, such as ``("cmd_id", 22998)``.
+    consecutive : bool
+        The vendor numbers these events of each symbol without a break (the SEQUENCE field): a number left out is an
+        event lost, and is told as a gap. Declare it only where the vendor says so, or its data shows it: a number that
+        merely grows would be nothing but false alarms.
     """
 
     name: str
@@ -131,6 +135,7 @@ class Route:
     fields: tuple[Field, ...]
     marker: bytes = b""
     frame_expect: tuple[str, int | str] | None = None
+    consecutive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

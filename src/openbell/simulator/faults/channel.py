@@ -15,7 +15,18 @@ import numpy as np
 
 from openbell.reasons import Reason
 from openbell.simulator.faults import spoil, wire
-from openbell.simulator.faults.journal import BACKWARD, CONTROL, WITHHELD, Entries, JournalWriter, refused
+from openbell.simulator.faults.journal import (
+    BACKWARD,
+    CONTROL,
+    LANE_AT,
+    LANE_MASK,
+    LEFT_OUT,
+    NUMBERED_LANES,
+    WITHHELD,
+    Entries,
+    JournalWriter,
+    refused,
+)
 from openbell.simulator.faults.kinds import HUGE_BYTES, KINDS, Where
 from openbell.simulator.faults.script import Fault
 from openbell.simulator.frames import text_frame
@@ -61,6 +72,7 @@ class Channel:
         self.active: dict[str, Fault] = {}
         self._client, self._dialect, self._unit_ns, self._streams = client, dialect, unit_ns, streams
         self._speech = spoil.SPEECHES[dialect]
+        self._numbered = NUMBERED_LANES.get(dialect, ())
         self._journal, self._random = journal, random_
         self._port = client.port
         self._number = journal.open(self._port)
@@ -219,6 +231,9 @@ class Channel:
 
     def _one(self, message: bytes, entry: int) -> Iterator[tuple[bytes, int]]:
         """Yield what goes out for one event, in order, and the entries of it."""
+        if self._part("hole") and entry >> LANE_AT & LANE_MASK in self._numbered:
+            yield b"", entry | WITHHELD | LEFT_OUT
+            return
         payload = None
         for name, spoiler in spoil.SPOILERS.items():
             if self._part(name):

@@ -26,13 +26,18 @@ INDEX_BITS: Final = 40
 """The lowest bits of an entry: the event's number within its lane, from 0."""
 LANE_AT: Final = INDEX_BITS
 """Where its lane stands: four bits."""
+LANE_MASK: Final = 0xF
 LEVELS_AT: Final = LANE_AT + 4
 """Where it stands how many levels of a book were sent (1 of what has none): twelve bits."""
 BACKWARD: Final = 1 << 56
 """The message told a time `BACKWARD_NS` before that of the event."""
 WITHHELD: Final = 1 << 57
 """The event was due to the connection, and nothing was sent."""
+LEFT_OUT: Final = 1 << 58
+"""It was withheld alone: others of its symbol were sent behind it."""
 BACKWARD_NS: Final = 60 * 10**9
+NUMBERED_LANES: Final = {"binance": (0, 1)}
+"""Lanes of a dialect whose events are numbered without a break, symbol by symbol: trades, and aggregates of trades."""
 
 CONTROL: Final = -1
 """An answer, an error, an announcement: a message that is not about the market."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -104,6 +104,7 @@ _ALL = (
     _messages("duplicate", "sends messages twice", 0.2),
     _messages("reorder", "sends messages up to eight places late", 0.2),
     _messages("backward", "tells times that lie a minute back", 0.2),
+    replace(_messages("hole", "leaves trades out", 0.05), dialects=("binance",)),
     _messages("malformed", "sends what is no JSON", 0.5),
     _messages("bad-utf8", "sends bytes that are no UTF-8 in a name", 0.2),
     _messages("unknown-fields", "adds fields that nobody knows", 0.5),

@@ -14,14 +14,23 @@ import numpy as np
 
 from openbell.simulator.ahead import Ahead
 from openbell.simulator.coins import CoinVenue
-from openbell.simulator.faults.journal import BACKWARD, BACKWARD_NS, INDEX_BITS, LANE_AT, LEVELS_AT, WITHHELD, Entries
+from openbell.simulator.faults.journal import (
+    BACKWARD,
+    BACKWARD_NS,
+    INDEX_BITS,
+    LANE_AT,
+    LANE_MASK,
+    LEVELS_AT,
+    WITHHELD,
+    Entries,
+)
 from openbell.simulator.options import SimulatorOptions
 from openbell.simulator.oracle import Counts, Row
 from openbell.simulator.stocks import StockVenue
 from openbell.simulator.venue import Events
 
 _INDEX = (1 << INDEX_BITS) - 1
-_LANE, _LEVELS = 0xF, 0xFFF
+_LEVELS = 0xFFF
 
 
 class Replay:
@@ -35,12 +44,15 @@ class Replay:
     Attributes
     ----------
     symbols : list of str
+    vendor : str
+        The dialect.
     """
 
     def __init__(self, options: SimulatorOptions) -> None:
         self._venue = CoinVenue(options) if options.dialect == "binance" else StockVenue(options)
         self._ahead = Ahead(self._venue, round(options.seconds * 1e9) if options.seconds else None)
         self.symbols = self._venue.symbols
+        self.vendor = options.dialect
         self._runs: list[list[Events]] = [[] for _ in self._venue.lanes]
         self._counts = [0] * len(self._venue.lanes)
         self._whole: dict[int, Events] = {}
@@ -62,7 +74,7 @@ class Replay:
         """
         entries = np.concatenate([np.zeros(0, dtype=np.int64), *received])
         entries = entries[(entries >= 0) & (entries & WITHHELD == 0)]
-        lanes = (entries >> LANE_AT) & _LANE
+        lanes = (entries >> LANE_AT) & LANE_MASK
         for lane in np.unique(lanes).tolist():
             chosen = entries[lanes == lane]
             levels = ((chosen >> LEVELS_AT) & _LEVELS).astype(np.int16)
@@ -85,7 +97,7 @@ class Replay:
 
     def _look_up(self, entries: Entries, name: str) -> Entries:
         found = np.zeros(len(entries), dtype=np.int64)
-        lanes = (entries >> LANE_AT) & _LANE
+        lanes = (entries >> LANE_AT) & LANE_MASK
         for lane in np.unique(lanes).tolist():
             mine = lanes == lane
             index = entries[mine] & _INDEX
