@@ -283,7 +283,13 @@ def synthetic_capture(path: Path, messages: int = 2000, symbol: str = "TESTUSDT"
             lines.append(json.dumps({"lastUpdateId": i, "bids": [[price, "1.0"]], "asks": []}))
             continue
         if i % 4 == 0:
-            data: dict[str, Any] = {"e": "trade", "E": 1_700_000_000_000 + i, "s": symbol, "t": 5000 + i, "p": price}
+            data: dict[str, Any] = {
+                "e": "trade",
+                "E": 1_700_000_000_000 + i,
+                "s": symbol,
+                "t": 5000 + i // 4,
+                "p": price,
+            }
             data |= {"q": f"0.{i % 89 + 1:08d}", "T": 1_700_000_000_000 + i - 1, "m": i % 3 == 0, "M": True}
             if i % 40 == 0:
                 data |= {"X": "INSURANCE_FUND"} if i % 80 else {"p": "0.00000000"}

@@ -136,7 +136,7 @@ def capture_of(path: Path, messages: int) -> Path:
                     data = {
                         "e": "trade",
                         "s": "BTCUSDT",
-                        "t": number,
+                        "t": number // 5 * 2 + number % 5,
                         "p": price,
                         "q": "0.1",
                         "T": 1723161255342 + number,

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -37,6 +38,7 @@ class Exchange:
         self.homes: dict[str, ServerConnection] = {}
         self.subscriptions = 0
         self.sent = 0
+        self.numbers: Counter[str] = Counter()
         self._connections: list[ServerConnection] = []
 
     def _handle(self, connection: ServerConnection) -> None:
@@ -55,7 +57,9 @@ class Exchange:
         for _ in range(rounds):
             for symbol in symbols:
                 self.sent += 1
-                trade = {"e": "trade", "s": symbol, "t": self.sent, "p": f"{self.sent}.5", "q": "2", "m": False}
+                self.numbers[symbol] += 1
+                number = self.numbers[symbol]
+                trade = {"e": "trade", "s": symbol, "t": number, "p": f"{self.sent}.5", "q": "2", "m": False}
                 self.homes[symbol].send(json.dumps({"stream": f"{symbol.lower()}@trade", "data": trade}))
 
     def groups(self) -> set[tuple[str, ...]]:

@@ -53,7 +53,7 @@ class Exchange:
         for _ in range(count):
             self.sent += 1
             symbol = ("BTCUSDT", "ETHUSDT")[self.sent % 2]
-            trade = {"e": "trade", "s": symbol, "t": self.sent, "p": f"{self.sent}.5", "q": "2", "m": False}
+            trade = {"e": "trade", "s": symbol, "t": self.sent // 2 + 1, "p": f"{self.sent}.5", "q": "2", "m": False}
             self.subscribed[-1].send(json.dumps({"stream": f"{symbol.lower()}@trade", "data": trade}))
 
     def close(self) -> None:

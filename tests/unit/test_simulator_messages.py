@@ -126,7 +126,9 @@ def test_the_order_ids_of_old_trades_are_not_taken_for_prices() -> None:
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,\t", " :  ")])
 @pytest.mark.parametrize("data", [TRADE, TICKER, DEPTH])
-def test_relabelling_changes_the_symbol_and_nothing_else(separators: tuple[str, str], data: dict[str, object]) -> None:
+def test_relabelling_changes_the_symbol_and_the_number_of_a_trade_and_nothing_else(
+    separators: tuple[str, str], data: dict[str, object]
+) -> None:
     dialect = BinanceDialect()
     old = str(data["s"])
     before = combined(f"{old.lower()}@x@100ms" if data is DEPTH else f"{old.lower()}@trade", data, separators)
@@ -136,12 +138,29 @@ def test_relabelling_changes_the_symbol_and_nothing_else(separators: tuple[str, 
     expected = json.loads(before)
     expected["stream"] = "ob00042usdt@" + expected["stream"].partition("@")[2]
     expected["data"]["s"] = "OB00042USDT"
+    shorter = 0
+    if data is TRADE:
+        shorter = len(str(expected["data"]["t"])) - 1
+        expected["data"]["t"] = 1
     assert json.loads(after.whole) == expected
     assert list(json.loads(after.whole)["data"]) == list(data)
     assert after.key == expected["stream"]
     assert after.symbol == "OB00042USDT"
     assert after == dialect.parse(after.whole)
-    assert len(after.whole) - len(before) == 2 * (len("OB00042USDT") - len(old))
+    assert len(after.whole) - len(before) == 2 * (len("OB00042USDT") - len(old)) - shorter
+
+
+@pytest.mark.parametrize(("channel", "name"), [("trade", "t"), ("aggTrade", "a")])
+def test_relabelled_trades_of_each_symbol_are_numbered_without_a_break(channel: str, name: str) -> None:
+    dialect = BinanceDialect()
+    numbers: dict[str, list[int]] = {"AUSDT": [], "BUSDT": []}
+    for at, symbol in enumerate(["AUSDT", "BUSDT", "BUSDT", "AUSDT", "BUSDT"]):
+        event = {"e": channel, "s": "BNBBTC", name: 7000 + at, "p": "1", "q": "2", "T": 3}
+        after = dialect.relabel(dialect.parse(combined(f"bnbbtc@{channel}", event)), symbol)
+        assert isinstance(after.event, Trade)
+        assert json.loads(after.whole)["data"][name] == after.event.sequence
+        numbers[symbol].append(after.event.sequence)
+    assert numbers == {"AUSDT": [1, 2], "BUSDT": [1, 2, 3]}
 
 
 def test_a_message_about_no_symbol_is_not_relabelled() -> None:

@@ -198,6 +198,7 @@ class _MiniTicker(msgspec.Struct):
 # The symbol is matched up to its closing quote, that of a stream up to its channel.
 _SYMBOL = re.compile(rb'("s"\s*:\s*")([^"]*)(?=")')
 _STREAM = re.compile(rb'("stream"\s*:\s*")[^"@]*(?=@)')
+_TRADE_ID, _AGGREGATE_ID = re.compile(rb'("t"\s*:\s*)[0-9]+'), re.compile(rb'("a"\s*:\s*)[0-9]+')
 
 # Channels whose messages have an "e" of another name than the stream has.
 _CHANNEL_OF_EVENT = {"depthUpdate": "depth", "24hrTicker": "ticker", "24hrMiniTicker": "miniTicker"}
@@ -209,6 +210,8 @@ class BinanceDialect:
     vendor = "binance"
 
     def __init__(self) -> None:
+        # Of the streams of trades that were relabelled, the last number.
+        self._numbers: dict[str, int] = {}
         self._head = msgspec.json.Decoder(_Head).decode
         self._trade = msgspec.json.Decoder(_Trade).decode
         self._aggregate = msgspec.json.Decoder(_AggregateTrade).decode
@@ -273,7 +276,11 @@ class BinanceDialect:
         return [f"OB{number:05d}USDT" for number in range(count)]
 
     def relabel(self, message: Message, symbol: str) -> Message:
-        """See `Dialect.relabel`; the symbol stands in the stream's name and in ``s``, also of nested objects."""
+        """See `Dialect.relabel`; the symbol stands in the stream's name and in ``s``, also of nested objects.
+
+        Trades are numbered anew: the venue numbers those of a symbol without a break, and dealt out they would have
+        nothing but holes.
+        """
         if message.symbol is None:
             return message
         # Functions, not templates: re would compile a template anew for each of thousands of symbols.
@@ -285,4 +292,11 @@ class BinanceDialect:
             message.event.symbol = symbol
         if message.key is not None:
             message.key = f"{symbol.lower()}@{message.key.partition('@')[2]}"
+            if isinstance(message.event, Trade):
+                self._renumber(message, message.event, message.key)
         return message
+
+    def _renumber(self, message: Message, trade: Trade, stream: str) -> None:
+        trade.sequence = self._numbers[stream] = self._numbers.get(stream, 0) + 1
+        pattern = _AGGREGATE_ID if stream.endswith("@aggTrade") else _TRADE_ID
+        message.whole = pattern.sub(lambda found: found[1] + b"%d" % trade.sequence, message.whole, count=1)

@@ -77,6 +77,8 @@ class CaptureMarket:
         if not streams:
             raise CaptureError(f"{path}: no market data in it; nothing to serve")
         self.symbols, self.streams = list(symbols), list(streams)
+        # What is numbered anew begins from the first number once more.
+        self._dialect = type(self._dialect)()
 
     def _detect(self) -> Dialect:
         alltick = AllTickDialect()
