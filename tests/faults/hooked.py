@@ -10,8 +10,11 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from pathlib import Path
 
+_UNUSED_S = 12 * 3600.0
+"""A build that nobody has asked for in so long is removed."""
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
@@ -38,10 +41,14 @@ def hooked_core() -> Path:
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (target / "complete").exists():
-            for old in cache.iterdir():
-                if old.is_dir():
+            # What is there and not complete was interrupted: whoever builds has the lock.
+            shutil.rmtree(target, ignore_errors=True)
+            for old in filter(Path.is_dir, cache.iterdir()):
+                if time.time() - old.stat().st_mtime > _UNUSED_S:
                     shutil.rmtree(old)
             _build(target)
+        # Another checkout, or another run of this one, may have a build of its own in use.
+        os.utime(target)
     return target
 
 
