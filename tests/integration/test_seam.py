@@ -60,6 +60,7 @@ class Following:
         """Compare both with all that was sent."""
         assert (self.ticks.skipped, self.ticks.cuts, self.ticks.gaps) == (0, 0, 0)
         came = np.concatenate(self.came)
+        assert (np.diff(came["receive_ns"]) >= 0).all(), "two rings were merged in the wrong order"
         for place, symbol in enumerate(self.snapshot.symbols):
             in_the_copy = sent[symbol][: int(self.snapshot.trades[place])]
             assert int(self.snapshot.trade_sequence[place]) == (in_the_copy[-1] if in_the_copy else 0)

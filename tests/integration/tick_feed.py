@@ -54,15 +54,19 @@ class Tape:
         self.sent: dict[str, list[int]] = {name: [] for name in self.symbols}
         self.count = 0
         self.rise = 0.0
+        self._received_ns = 0
 
     def write(self, count: int, symbol: str | None = None) -> None:
         """Publish trades, a few at a time; wait for room as long as it takes."""
         for number in range(count):
+            if number % 16 == 0:
+                # As a receiver: one time for all that one read brings, and all of it shown before the next one.
+                self._received_ns = max(self._received_ns, time.time_ns())
             index = self._random.randrange(len(self.symbols)) if symbol is None else self.symbols.index(symbol)
             row, shard = self._places[index]
             self.count += 1
             record = _TRADE.pack(
-                *(row, Kind.TRADE, 1, Flag.HAS_A | Flag.HAS_B, 1, time.time_ns(), self.count),
+                *(row, Kind.TRADE, 1, Flag.HAS_A | Flag.HAS_B, 1, self._received_ns, self.count),
                 *(1.0 + index + self.rise, 1.0, 0.0, 0.0),
             )
             while not self._rings[shard].append(record):
