@@ -86,19 +86,22 @@ def copied(reader: core.BarsReader, rows: list[int], most: int | None = None) ->
 
 
 def check(reader: core.BarsReader, expected: dict[int, Minutes]) -> None:
-    """Compare the bars of every row: sums to 1e-9, everything else to the bit."""
-    lines, counts = copied(reader, list(range(reader.rows)))
-    late = 0
-    for row in range(reader.rows):
+    """Compare the bars of every row of a market at rest: sums to 1e-9, everything else to the bit."""
+    compare(*copied(reader, list(range(reader.rows))), expected)
+    assert reader.late() == sum(model.late for model in expected.values())
+
+
+def compare(lines: NDArray[Any], counts: NDArray[np.int64], expected: dict[int, Minutes]) -> None:
+    """Compare copies of the bars of all rows in the same way."""
+    rows, kept = lines.shape
+    for row in range(rows):
         model = expected.get(row, Minutes())
-        wanted = model.bars[-reader.kept :]
+        wanted = model.bars[-kept:]
         assert tuple(counts[row]) == (len(wanted), model.late), f"row {row}: bars shown, late trades"
-        late += model.late
-        found = lines[row, reader.kept - len(wanted) :]
+        found = lines[row, kept - len(wanted) :]
         for name in BAR.names or ():
             values = np.array([bar[name] for bar in wanted], BAR[name])
             if name in SUMS:
                 np.testing.assert_allclose(found[name], values, rtol=1e-9, atol=0, err_msg=f"row {row}: {name}")
             else:
                 np.testing.assert_array_equal(found[name], values, err_msg=f"row {row}: {name}")
-    assert reader.late() == late

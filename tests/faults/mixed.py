@@ -12,6 +12,7 @@ from corelab.records import GAP, LEVEL, PAD, REPAIR, ROW_NONE, STATUS, TICKER, T
 from openbell.record import MarketStatus
 
 FIRST, LAST = 16, 32
+EPOCH_NS = 1_763_688_600_000_000_000
 EVERY = 40
 """So many units from one session to the next."""
 KINDS = ("trade", "quote", "book", "merged", "ticker", "gap", "halt", "repair", "feed", "session")
@@ -43,11 +44,20 @@ def _book(row: int, number: int) -> list[Record]:
     return found
 
 
+def time_of(number: int) -> int:
+    """Return the venue's time of unit `number`: nine seconds from one to the next, and now and then one is late, by
+    minutes that have a bar, or by hours."""
+    mixed = number * 2654435761 % 2**32 // 77
+    behind = (0, 0, 0, 0, 0, 0, 0, 40, 70, 130, 400, 9000)[mixed % 12]
+    return EPOCH_NS + (9 * number - behind) * 10**9
+
+
 def _merged(row: int, number: int) -> list[Record]:
     count = np.int64(number % 5).view(np.float64).item()
-    head = Record(row, TRADES, 0, 15 | FIRST, 7 * number, 0, number, 10 + number % 9, number % 4, 9 + number % 7, count)
+    time = time_of(number)
+    head = Record(row, TRADES, 0, 15 | FIRST, time, 0, number, 10 + number % 9, number % 4, 9 + number % 7, count)
     high, low, volume, turnover = 20.0 + number % 3, 5.0 + number % 3, float(number % 11), float(number % 13)
-    return [head, Record(row, TRADES, 0, 15 | LAST, 7 * number, 0, number, high, low, volume, turnover)]
+    return [head, Record(row, TRADES, 0, 15 | LAST, time, 0, number, high, low, volume, turnover)]
 
 
 def status(session: int, market: int, row: int = ROW_NONE) -> Record:
@@ -62,18 +72,19 @@ def unit(number: int, rows: list[int], kinds: tuple[str, ...] = KINDS[:-1]) -> U
     index = mixed // 1009 % len(rows)
     row, receiver = rows[index], index % 2
     price, size = 10.0 + mixed % 50 / 4, float(mixed % 9)
-    stamps = {"sequence": number, "exchange_ns": 7 * number}
+    time = time_of(number)
+    stamps = {"sequence": number, "exchange_ns": time}
     records: dict[str, list[Record]] = {
         "trade": [trade(row, price, size, None, **stamps)],
         "quote": [quote(row, price, size, None if mixed % 3 else price + 1, None, **stamps)],
         "book": _book(row, number),
         "merged": _merged(row, number),
-        "ticker": [Record(row, TICKER, 0, 15 if mixed % 2 else 5, 7 * number, 0, number, price, 9.0, size, 77.0)],
+        "ticker": [Record(row, TICKER, 0, 15 if mixed % 2 else 5, time, 0, number, price, 9.0, size, 77.0)],
         # Told for the first time, or a part of what was told before.
         "gap": [Record(row, GAP, mixed // 3 % 2)],
         "halt": [status(0, MarketStatus.HALTED, row)],
         # Newer than what the row has, or not: a repair has no ring of its own.
-        "repair": [Record(row, REPAIR, 0, 131, 7 * number - mixed % 2 * 10**6, number, number, price, size)],
+        "repair": [Record(row, REPAIR, 0, 131, time - mixed % 2 * 10**15, number, number, price, size)],
         "feed": [Record(ROW_NONE, (PAD, GAP)[number % 2], number % 4 // 2)],
     }
     return Unit(receiver, kind, records[kind])
@@ -85,11 +96,21 @@ def session(number: int) -> list[Unit]:
     return [Unit(0, "session", [record]), Unit(1, "session", [record])]
 
 
-def expected(units: list[Unit], data_rows: int, feed_row: int, owned: list[int], levels: int) -> Oracle:
-    """Return the model to which `units` were applied, each ring's in its order."""
-    model = Oracle(data_rows, feed_row, levels, owned)
+def expected(
+    units: list[Unit],
+    data_rows: int,
+    feed_row: int,
+    owned: list[int],
+    levels: int,
+    bars: int = 0,
+    applied: tuple[int, int] | None = None,
+) -> Oracle:
+    """Return the model to which `units` were applied, each ring's in its order; up to the positions `applied` only."""
+    model = Oracle(data_rows, feed_row, levels, owned, bars)
     positions = [0, 0]
     for one in units:
+        if applied is not None and positions[one.receiver] >= applied[one.receiver]:
+            continue
         model.apply_all(one.records, positions[one.receiver])
         positions[one.receiver] += len(one.records)
     return model

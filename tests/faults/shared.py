@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from openbell.core import histogram, ring, snapshot, symbols, words
+from openbell.core import bars, histogram, ring, snapshot, symbols, words
 
 SHARDS = 2
 SYMBOLS = [f"{600000 + i}.SH" for i in range(40)]
@@ -13,6 +13,7 @@ SYMBOLS = [f"{600000 + i}.SH" for i in range(40)]
 TABLE = 200
 CAPACITY = 128
 LEVELS = 3
+BARS = 4
 RECEIVERS = 2
 BELL = 128
 
@@ -23,6 +24,7 @@ def sizes() -> dict[str, int]:
     found = {
         "symbols": symbols.size(TABLE, SHARDS),
         "snapshot": snapshot.size(rows, SHARDS, LEVELS),
+        "bars": bars.size(rows, BARS),
         "bells": BELL * (SHARDS + 1),
         "control": 4096,
     }
@@ -54,6 +56,7 @@ class Shared:
             rows = symbols.physical_rows(TABLE, SHARDS)
             symbols.format(self.maps["symbols"], TABLE, SHARDS)
             snapshot.format(self.maps["snapshot"], rows, SHARDS, LEVELS)
+            bars.format(self.maps["bars"], rows, BARS)
             for shard in range(SHARDS):
                 for receiver in range(RECEIVERS):
                     ring.format(self.maps[ring_name(shard, receiver)], CAPACITY, receiver)

@@ -8,17 +8,23 @@ import time
 from pathlib import Path
 
 import pytest
-from corelab.oracle import Copy
+from corelab import minutes
+from corelab.oracle import Copy, Oracle
 from corelab.records import TICKER, Record, trade
 
 from faults.mixed import EVERY, KINDS, Unit, expected, named, session, undo_word, unit
-from faults.shared import LEVELS, RECEIVERS, SYMBOLS, Shared, ring_name
+from faults.shared import BARS, LEVELS, RECEIVERS, SYMBOLS, Shared, ring_name
 from faults.walking import Walk, finished
 from openbell.core import ring, snapshot
+from openbell.core.bars import BarsReader
 
 # Points of core/apply.pyx in the order of its stores, at passages that fall into every kind, sessions above all: they
 # pass each point 64 times in a row. And the way back: odd, images, even, disarmed, twice and three times over.
 APPLY = [(point, passage) for point in (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14) for passage in (3, 41, 227)]
+# The bars: their images, what a trade changes of them, and what is kept when a minute is over.
+BARRED = [(point, passage) for point in (16, 17, 19) for passage in (1, 2, 3, 4, 5, 7, 9, 11, 40, 73, 110)] + [
+    (17, 9), (18, 1), (17, 30), (18, 4), (17, 51), (18, 6), (19, 9), (18, 8), (17, 64), (18, 9), (18, 3), (18, 2),
+]  # fmt: skip
 RECOVERY = [
     (7, 9), (10, 1), (7, 300), (11, 1), (6, 40), (11, 2), (9, 61), (12, 1), (5, 33), (15, 1), (7, 11), (15, 1),
     (2, 400), (8, 5), (11, 3), (11, 2), (15, 1), (14, 17), (1, 1), (2, 3), (6, 1), (10, 1), (12, 1), (12, 1),
@@ -42,6 +48,8 @@ class Feeder:
         for writer in self.writers:
             writer.recover()
         self.reader = snapshot.SnapshotReader(shared.maps["snapshot"])
+        self.bars = BarsReader(shared.maps["bars"], shared.maps["snapshot"])
+        self.odd = 0
         self.units: list[Unit] = []
         self.begins: dict[tuple[int, int], str] = {}
         self.killed_in: list[str] = []
@@ -66,8 +74,16 @@ class Feeder:
             self.killed_in.append(self.begins[found])
         # Whoever looks now must not wait for the restart: rows caught odd come from the undo area.
         before = time.monotonic()
-        Copy.all(self.reader)
+        copy = Copy.all(self.reader)
+        bars = minutes.copied(self.bars, list(range(self.bars.rows)))
         assert time.monotonic() - before < PATIENCE_S
+        live = self.shared.maps["snapshot"]
+        at = self.reader.column_offset("version")
+        if any(live[at + 8 * row] & 1 for row in range(self.reader.rows)):
+            # In the middle of a record: readers have the bars of all the records before it, and no others.
+            self.odd += 1
+            minutes.compare(*bars, self._model((self._applied(0), self._applied(1))).minutes)
+        assert copy.undone <= 1
 
     def _applied(self, receiver: int) -> int:
         return ring.positions(self.shared.maps[ring_name(0, receiver)])["applied"]
@@ -136,10 +152,22 @@ class Feeder:
         self.settle()
         self.finish()
 
+    def _model(self, applied: tuple[int, int] | None = None) -> Oracle:
+        feed_row = snapshot.feed_row(self.reader.data_rows, 0)
+        return expected(self.units, self.reader.data_rows, feed_row, self.owned, LEVELS, BARS, applied)
+
+    def wrong_bars(self) -> str:
+        """Return how the bars differ from the model; empty if they do not."""
+        try:
+            minutes.check(self.bars, self._model().minutes)
+        except AssertionError as difference:
+            return str(difference)
+        return ""
+
     def wrong(self) -> str:
         """Return how the snapshot differs from the model; empty if it does not."""
         feed_row = snapshot.feed_row(self.reader.data_rows, 0)
-        model = expected(self.units, self.reader.data_rows, feed_row, self.owned, LEVELS)
+        model = self._model()
         copy = Copy.all(self.reader)
         versions = copy["version"].copy()
         # Both rings tell of no symbol, in no order.
@@ -155,11 +183,11 @@ class Feeder:
             model.check(copy)
         except AssertionError as difference:
             return str(difference)
-        return ""
+        return self.wrong_bars()
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("crashes", [APPLY, RECOVERY], ids=["apply", "recovery"])
+@pytest.mark.parametrize("crashes", [APPLY, RECOVERY, BARRED], ids=["apply", "recovery", "bars"])
 def test_a_worker_killed_after_any_store_applies_every_kind_exactly_once(
     core: Path, tmp_path: Path, processes: list[subprocess.Popen[str]], crashes: list[tuple[int, int]]
 ) -> None:
@@ -168,6 +196,9 @@ def test_a_worker_killed_after_any_store_applies_every_kind_exactly_once(
     killed = sum(process.returncode == -signal.SIGKILL for process in processes)
     assert killed == len(crashes), f"only {killed} of {len(crashes)} crash points were reached"
     assert feeder.wrong() == ""
+    if crashes == BARRED:
+        assert feeder.odd > 10
+        assert {"trade", "merged", "ticker"} >= set(feeder.killed_in)
     # What a point is passed in depends on what is scheduled when. What none of them fell into is gone through by name.
     missed = [kind for kind in KINDS if kind not in feeder.killed_in]
     if crashes == APPLY and missed:
@@ -201,6 +232,22 @@ def test_without_the_undo_each_kind_is_seen_to_be_applied_twice(
     feeder.run(EVERY - 1, ("book",) if kind == "session" else (kind,))
     assert feeder.killed_in == [kind]
     assert (feeder.wrong() == "") is undo
+
+
+# In the middle of a trade of the present minute, and of one that begins another.
+HALF_BARS = {"the sums of a bar": [(17, 40)], "a bar that is begun": [(19, 8)], "a trade that was done": [(9, 50)]}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("crash", HALF_BARS)
+@pytest.mark.parametrize("undo", [True, False], ids=["undone", "not undone"])
+def test_without_the_undo_bars_are_wrong(
+    core: Path, tmp_path: Path, processes: list[subprocess.Popen[str]], crash: str, undo: bool
+) -> None:
+    feeder = Feeder(Walk(core, tmp_path, processes, undo=undo), Shared(tmp_path, create=True), HALF_BARS[crash])
+    feeder.run(EVERY - 1, ("trade",))
+    assert feeder.killed_in == ["trade"]
+    assert (feeder.wrong_bars() == "") is undo
 
 
 @pytest.mark.timeout(300)

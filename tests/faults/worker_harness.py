@@ -26,6 +26,7 @@ def main(directory: str, worker: int, slow: bool) -> None:
         control[8:16],
         "adaptive",
         shared.table(),
+        bars=shared.maps["bars"],
     )
     applier.recover()
     before, looks = 0, 0

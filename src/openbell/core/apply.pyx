@@ -31,6 +31,7 @@ from openbell.core.atomics cimport (
     load_acquire,
     load_relaxed,
     monotonic_ns,
+    prefetch_read,
     prefetch_write,
     store_relaxed,
     store_release,
@@ -39,16 +40,20 @@ from openbell.core.atomics cimport (
 from openbell.core.bars cimport (
     BARS_HEADER,
     BAR_COUNTS,
+    Bar,
     Bars,
-    STEP_NONE,
     Touch,
+    bar_add,
     bar_find,
-    bar_image,
+    bar_is_present,
     bar_nowhere,
     bar_restore,
     bar_store,
     bars_view,
     bars_words,
+    no_image,
+    sums_image,
+    touch_image,
 )
 from openbell.core.buffers cimport Borrowed, borrow_writable
 from openbell.core.consumers cimport ReadersBell, ring_readers, wake_readers
@@ -115,8 +120,9 @@ from openbell.core.symbols cimport SymbolTable
 cdef enum:
     # Records between two looks at the clock: each one's latency is taken after its batch, so never too small.
     BATCH = 64
-    # So many records before its turn, the bar of a record is fetched.
-    AHEAD = 4
+    # So many records before its turn, a record is fetched, and then its bar.
+    FAR_AHEAD = 24
+    AHEAD = 8
     RINGS_MAX = 16
     POSITION_BITS = 56
     # Counter block of a worker, as words.
@@ -440,8 +446,9 @@ cdef class Applier:
             # Taken before the record is let go: behind `applied` the producer may write over it.
             received[units] = record.receive_ns
             stamped[units] = record.exchange_ns
+            # Written on another processor: the record itself is further away than anything that it will touch.
+            prefetch_read(&records[(at + done + FAR_AHEAD) & mask])
             if self.bars.kept and available - done > AHEAD:
-                # A line of its own for each row: the one that is not among those of its neighbours.
                 row = records[(at + done + AHEAD) & mask].row
                 prefetch_write(&self.bars.current[row])
             done += self._apply(ring, record, at + done, available - done)
@@ -494,19 +501,27 @@ cdef class Applier:
         cdef uint64_t row = record.row
         cdef uint64_t n = 1
         cdef uint64_t version
-        cdef Touch touch
-        if record.kind == KIND_TRADE and row < self.words.data_rows:
+        # Nearly every trade is of the present minute of its row.
+        if (
+            record.kind == KIND_TRADE
+            and row < self.words.data_rows
+            and (not self.bars.kept or bar_is_present(&self.bars, row, record))
+        ):
+            # 1. Images. A reader may be taking the last record's images at this moment: the even version that ended its
+            # window must be seen before they change, and a release store alone does not hold back what comes after it.
+            fence_release()  # SYNC POINT: undo-reuse
             if self.bars.kept:
-                bar_find(&self.bars, row, record, &touch)
-                version = self._open(ring, position, row, TRADE_COLUMNS, 11, &touch)
-                self._trade(record, row)
-                self._trade_in_bar(record, &touch)
-            else:
-                version = self._open(ring, position, row, TRADE_COLUMNS, 11, NULL)
-                self._trade(record, row)
+                sums_image(&self.bars, &self.bars.current[row], self.undo)
+            version = self._open(ring, position, row, TRADE_COLUMNS, 11)
+            self._trade(record, row)
+            if self.bars.kept:
+                self._trade_in_bar(record, &self.bars.current[row])
             self._close(row, version, position + 1)
         elif record.kind == KIND_QUOTE and row < self.words.data_rows:
-            version = self._open(ring, position, row, QUOTE_COLUMNS, 7, NULL)
+            fence_release()  # SYNC POINT: undo-reuse
+            if self.bars.kept:
+                no_image(self.undo)
+            version = self._open(ring, position, row, QUOTE_COLUMNS, 7)
             self._quote(record, row)
             self._close(row, version, position + 1)
         else:
@@ -539,6 +554,12 @@ cdef class Applier:
                 n = 1
                 version = self._begin(ring, position, row, ROW_COLUMNS, 3)
                 self._add(EXTRA, row, 1)
+        elif kind == KIND_TRADE:
+            # Of another minute than the present one of its row.
+            bar_find(&self.bars, row, record, &touch)
+            version = self._begin(ring, position, row, TRADE_COLUMNS, 11, &touch)
+            self._trade(record, row)
+            self._trade_in_a_bar(record, &touch)
         elif kind == KIND_TICKER:
             if self.bars.kept:
                 self._find_ticker(record, row, &touch)
@@ -576,7 +597,14 @@ cdef class Applier:
 
     cdef uint64_t _begin(self, int ring, uint64_t position, uint64_t row, const int *touched, int count,
                          const Touch *touch=NULL) noexcept nogil:
-        return self._open(ring, position, row, touched, count, touch)
+        """Do as `_open`, behind the images of the bars that `touch` names; NULL: none."""
+        fence_release()  # SYNC POINT: undo-reuse
+        if self.bars.kept:
+            if touch is NULL:
+                no_image(self.undo)
+            else:
+                touch_image(&self.bars, touch, self.undo)
+        return self._open(ring, position, row, touched, count)
 
     cdef inline const Record *_record(self, int ring, uint64_t position) noexcept nogil:
         return &self.records[ring][position & (self.rings[ring].capacity - 1)]
@@ -597,29 +625,22 @@ cdef class Applier:
             n += 1
         return n
 
-    cdef inline uint64_t _open(self, int ring, uint64_t position, uint64_t row, const int *touched, int count,
-                               const Touch *touch) noexcept nogil:
-        """Begin to change columns `touched` of `row`, and of its bars what `touch` says (NULL: nothing), for the record
-        at `position`; return the row's odd version."""
+    cdef inline uint64_t _open(self, int ring, uint64_t position, uint64_t row, const int *touched,
+                               int count) noexcept nogil:
+        """Begin to change columns `touched` of `row` for the record at `position`; return the row's odd version.
+
+        The caller has fenced (undo-reuse), and taken the images of the bars that the record will change.
+        """
         cdef Undo *undo = self.undo
         cdef uint64_t version
         cdef uint64_t mask = mask_bit(UPDATED)
         cdef int i
-        # 1. Images. A reader may be taking the last record's images at this moment: the even version that ended its
-        # window must be seen before they change, and a release store alone does not hold back what comes after it.
-        fence_release()  # SYNC POINT: undo-reuse
         store_relaxed(&undo.image[UPDATED], self.columns[UPDATED][row])
         crash_point(1)
         for i in range(count):
             store_relaxed(&undo.image[touched[i]], self.columns[touched[i]][row])
             mask |= mask_bit(touched[i])
             crash_point(2)
-        if self.bars.kept:
-            if touch is not NULL:
-                bar_image(&self.bars, touch, undo)
-            else:
-                store_relaxed(&undo.bar_mask, 0)
-                crash_point(16)
         store_relaxed(&undo.row, row)
         crash_point(3)
         store_relaxed(&undo.mask, mask)
@@ -727,7 +748,12 @@ cdef class Applier:
         self._set_int(TRADE_SEQUENCE, row, record.sequence)
         self._set_int(RECEIVE_NS, row, record.receive_ns)
 
-    cdef inline void _trade_in_bar(self, const Record *record, const Touch *touch) noexcept nogil:
+    cdef inline void _trade_in_bar(self, const Record *record, Bar *bar) noexcept nogil:
+        cdef double price = record.value[0].f
+        cdef double size = record.value[1].f if record.flags & HAS_B else 0.0
+        bar_add(bar, price, price, price, size, record.value[2].f if record.flags & HAS_C else price * size, 1)
+
+    cdef void _trade_in_a_bar(self, const Record *record, const Touch *touch) noexcept nogil:
         cdef double price = record.value[0].f
         cdef double size = record.value[1].f if record.flags & HAS_B else 0.0
         cdef double turnover = record.value[2].f if record.flags & HAS_C else price * size

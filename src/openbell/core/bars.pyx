@@ -10,7 +10,6 @@ from libc.stdint cimport int64_t, intptr_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from openbell.core.atomics cimport (
-    bits_of,
     cpu_pause,
     cpu_yield,
     crash_point,
@@ -20,6 +19,7 @@ from openbell.core.atomics cimport (
     store_relaxed,
 )
 from openbell.core.buffers cimport Borrowed, borrow, borrow_writable
+from openbell.core.layout cimport Record
 from openbell.core.snapshot cimport (
     DISARMED,
     SNAPSHOT_HEADER,
@@ -95,12 +95,19 @@ cdef void bars_view(BarsWords *words, Bars *bars) noexcept nogil:
 
 # ---- the worker's side, what is not of the present minute ----
 
-cdef void bar_elsewhere(const Bars *bars, uint64_t row, Touch *touch) noexcept nogil:
-    """Find the bar of a record that is not of the row's present minute."""
-    cdef uint64_t begun = touch.counts.begun
-    cdef int64_t start = touch.ns - touch.ns % MINUTE_NS
-    cdef uint64_t low, high, middle
+cdef void bar_find(const Bars *bars, uint64_t row, const Record *record, Touch *touch) noexcept nogil:
+    """Find the bar of `row` that `record` belongs to. Nothing is changed yet."""
+    cdef int64_t ns = bar_time(record)
+    cdef int64_t start = ns - ns % MINUTE_NS
     cdef Bar *history = &bars.history[row * bars.kept]
+    cdef uint64_t begun, low, high, middle
+    bar_nowhere(bars, row, touch)
+    begun = touch.counts.begun
+    touch.ns = ns
+    if start and begun and start == touch.line.start_ns:
+        touch.step = STEP_ADD
+        touch.mask = BAR_SUMS
+        return
     if start and (not begun or start > touch.line.start_ns):
         touch.step = STEP_BEGIN
         touch.mask = BAR_LINE | BAR_COUNTS
@@ -116,31 +123,77 @@ cdef void bar_elsewhere(const Bars *bars, uint64_t row, Touch *touch) noexcept n
             high = middle
     if start and begun and low < begun - 1 and history[low % bars.kept].start_ns == start:
         touch.line = &history[low % bars.kept]
+        touch.step = STEP_ADD
+        touch.mask = BAR_SUMS
         return
     touch.step = STEP_LATE
     touch.mask = BAR_COUNTS
 
 
-cdef void bar_begin(const Bars *bars, const Touch *touch) noexcept nogil:
-    """Keep the present bar in the history, and begin the one of a later minute."""
-    cdef uint64_t begun = touch.counts.begun
+cdef void bar_nowhere(const Bars *bars, uint64_t row, Touch *touch) noexcept nogil:
+    """Touch no bar of `row`."""
+    touch.step = STEP_NONE
+    touch.mask = 0
+    touch.line = &bars.current[row]
+    touch.counts = &bars.counts[row]
+    touch.ns = 0
+    touch.cumulative = 0
+
+
+cdef void touch_image(const Bars *bars, const Touch *touch, Undo *undo) noexcept nogil:
+    """Take the before-images of what is touched."""
+    no_image(undo)
+    if touch.mask & BAR_SUMS:
+        sums_image(bars, touch.line, undo)
+    elif touch.mask & BAR_LINE:
+        memcpy(undo.bar_image, touch.line, BAR_BYTES)
+        crash_point(16)
+        store_relaxed(&undo.bar_at, <uint64_t>(<const char *>touch.line - <const char *>bars.words))
+        crash_point(16)
+    if touch.mask & BAR_COUNTS:
+        memcpy(undo.bar_counts, touch.counts, sizeof(BarCounts))
+        crash_point(16)
+    store_relaxed(&undo.bar_mask, touch.mask)
+    crash_point(16)
+
+
+cdef void bar_store(const Bars *bars, const Touch *touch, double first, double high, double low, double close,
+                    double volume, double turnover, int64_t trades) noexcept nogil:
+    """Take `trades` trades into the bar that was found: prices from `low` to `high`, `first` to `close`, and sums."""
+    cdef Bar *bar = touch.line
+    if touch.step == STEP_ADD:
+        bar_add(bar, high, low, close, volume, turnover, trades)
+    elif touch.step == STEP_BEGIN:
+        _keep(bars, touch)
+        bar_set_int(<int64_t *>&touch.counts.begun, <int64_t>(touch.counts.begun + 1))
+        bar_set_int(&bar.start_ns, touch.ns - touch.ns % MINUTE_NS)
+        bar_set(&bar.open, first)
+        bar_set(&bar.high, high)
+        bar_set(&bar.low, low)
+        bar_set(&bar.close, close)
+        bar_set(&bar.volume, volume)
+        bar_set(&bar.turnover, turnover)
+        bar_set_int(&bar.trades, trades)
+    elif touch.step == STEP_LATE:
+        bar_set_int(<int64_t *>&touch.counts.late, <int64_t>touch.counts.late + trades)
+        bar_set(&touch.counts.late_volume, touch.counts.late_volume + volume)
+    if touch.cumulative:
+        bar_set_int(<int64_t *>&touch.counts.cumulative, <int64_t>touch.cumulative)
+
+
+cdef void _keep(const Bars *bars, const Touch *touch) noexcept nogil:
+    """Copy the present bar into the history, before it is begun anew."""
     cdef uint64_t row = touch.line - bars.current
     cdef const uint64_t *present = <const uint64_t *>touch.line
     cdef uint64_t *kept
     cdef int i
-    if begun:
-        # No image of this line: it is beyond what readers are shown, and done again it is given the same values.
-        kept = <uint64_t *>&bars.history[row * bars.kept + (begun - 1) % bars.kept]
-        for i in range(BAR_WORDS):
-            store_relaxed(&kept[i], present[i])
-            crash_point(19)
-    bar_set_int(&touch.line.start_ns, touch.ns - touch.ns % MINUTE_NS)
-    bar_set_int(<int64_t *>&touch.counts.begun, <int64_t>(begun + 1))
-
-
-cdef void bar_late(const Touch *touch, int64_t trades, double volume) noexcept nogil:
-    bar_set_int(<int64_t *>&touch.counts.late, <int64_t>touch.counts.late + trades)
-    bar_set(&touch.counts.late_volume, touch.counts.late_volume + volume)
+    if not touch.counts.begun:
+        return
+    # No image of this line: it is beyond what readers are shown, and done again it is given the same values.
+    kept = <uint64_t *>&bars.history[row * bars.kept + (touch.counts.begun - 1) % bars.kept]
+    for i in range(BAR_WORDS):
+        store_relaxed(&kept[i], present[i])
+        crash_point(19)
 
 
 # ---- readers ----
@@ -211,7 +264,9 @@ cdef class BarsReader:
         cdef Bar *to = <Bar *>target.data
         cdef BarCounts found
         if n and (not 1 <= most <= self.kept or target.size != n * most * BAR_BYTES):
-            raise ValueError(f"out must hold 1 to {self.kept} bars of {BAR_BYTES} bytes for each of {n} rows, not {target.size} bytes")
+            raise ValueError(
+                f"out must hold 1 to {self.kept} bars of {BAR_BYTES} bytes for each of {n} rows, not {target.size} bytes"
+            )
         self._check(wanted, n)
         with nogil:
             for i in range(n):
@@ -326,9 +381,11 @@ cdef class BarsReader:
                             const Undo *undo) noexcept nogil:
         """Copy bars and counts of a row, with the images of `undo` where it has some."""
         cdef uint64_t mask = load_relaxed(&undo.bar_mask) if undo is not NULL else 0
-        cdef uint64_t imaged = load_relaxed(&undo.bar_at) if mask & BAR_LINE else 0
+        cdef uint64_t imaged = load_relaxed(&undo.bar_at) if mask & (BAR_LINE | BAR_SUMS) else 0
+        cdef int unchanged = 0 if mask & BAR_LINE else SUMS_FROM
         cdef Py_ssize_t shown, k
         cdef const Bar *line
+        cdef uint64_t *to
         if mask & BAR_COUNTS:
             memcpy(counts, undo.bar_counts, sizeof(BarCounts))
         else:
@@ -338,8 +395,8 @@ cdef class BarsReader:
             line = &self.bars.current[row]
             if k < shown - 1:
                 line = &self.bars.history[row * self.kept + (counts.begun - shown + k) % self.kept]
+            to = <uint64_t *>(out + most - shown + k)
+            memcpy(to, line, BAR_BYTES)
             if <uint64_t>(<const char *>line - <const char *>self.bars.words) == imaged:
-                memcpy(out + most - shown + k, undo.bar_image, sizeof(Bar))
-            else:
-                memcpy(out + most - shown + k, line, sizeof(Bar))
+                memcpy(to + unchanged, undo.bar_image + unchanged, (BAR_WORDS - unchanged) * 8)
         return shown
