@@ -1,8 +1,8 @@
 """What one-minute bars cost a worker: its apply loop with and without them, in turns, in one process.
 
-A ring of 65,536 records is published over and over, of which every eighth time the minute is a new one. Each turn applies one
-ring full of them: to the snapshot alone, and to the snapshot and its bars. The same records in the same order, and
-nothing else runs in between; what a turn takes is CPU time of the process.
+A ring of 65,536 records is published over and over, of which every eighth time the minute is a new one. Each turn
+applies one ring full of them: to the snapshot alone, and to the snapshot and its bars. The same records in the same
+order, and nothing else runs in between; what a turn takes is CPU time of the process.
 """
 
 from __future__ import annotations

@@ -21,10 +21,13 @@ from openbell.core.bars import BarsReader
 # Points of core/apply.pyx in the order of its stores, at passages that fall into every kind, sessions above all: they
 # pass each point 64 times in a row. And the way back: odd, images, even, disarmed, twice and three times over.
 APPLY = [(point, passage) for point in (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14) for passage in (3, 41, 227)]
-# The bars: their images, what a trade changes of them, and what is kept when a minute is over.
-BARRED = [(point, passage) for point in (16, 17, 19) for passage in (1, 2, 3, 4, 5, 7, 9, 11, 40, 73, 110)] + [
-    (17, 9), (18, 1), (17, 30), (18, 4), (17, 51), (18, 6), (19, 9), (18, 8), (17, 64), (18, 9), (18, 3), (18, 2),
-]  # fmt: skip
+# The bars: their images, what a trade changes of them, what is kept when a minute is over. And the way back: the sums
+# of a bar are six words, a bar and its row's counts twelve.
+BARRED = [
+    *[(16, 3), (16, 200), (16, 331), *[(17, passage) for passage in (1, 4, 8, 9, 23, 40, 111)]],
+    *[(19, passage) for passage in (1, 4, 8, 13, 24)],
+    *[(17, 9), (18, 1), (17, 30), (18, 4), (17, 51), (18, 6), (19, 9), (18, 8), (18, 11), (18, 12), (17, 2)],
+]
 RECOVERY = [
     (7, 9), (10, 1), (7, 300), (11, 1), (6, 40), (11, 2), (9, 61), (12, 1), (5, 33), (15, 1), (7, 11), (15, 1),
     (2, 400), (8, 5), (11, 3), (11, 2), (15, 1), (14, 17), (1, 1), (2, 3), (6, 1), (10, 1), (12, 1), (12, 1),
@@ -197,8 +200,8 @@ def test_a_worker_killed_after_any_store_applies_every_kind_exactly_once(
     assert killed == len(crashes), f"only {killed} of {len(crashes)} crash points were reached"
     assert feeder.wrong() == ""
     if crashes == BARRED:
-        assert feeder.odd > 10
-        assert {"trade", "merged", "ticker"} >= set(feeder.killed_in)
+        assert feeder.odd > len(crashes) // 2
+        assert "trade" in feeder.killed_in
     # What a point is passed in depends on what is scheduled when. What none of them fell into is gone through by name.
     missed = [kind for kind in KINDS if kind not in feeder.killed_in]
     if crashes == APPLY and missed:
@@ -234,8 +237,12 @@ def test_without_the_undo_each_kind_is_seen_to_be_applied_twice(
     assert (feeder.wrong() == "") is undo
 
 
-# In the middle of a trade of the present minute, and of one that begins another.
-HALF_BARS = {"the sums of a bar": [(17, 40)], "a bar that is begun": [(19, 8)], "a trade that was done": [(9, 50)]}
+# Behind the sums of the very first bar; in the middle of another trade's; and behind a whole trade.
+HALF_BARS = {
+    "a bar that is begun": [(17, 8)],
+    "the sums of a bar": [(17, 40)],
+    "a trade that is done": [(9, SESSION + 9)],
+}
 
 
 @pytest.mark.timeout(300)

@@ -19,6 +19,7 @@ from openbell.cli.root import root
 from openbell.errors import CaptureError, ConfigError, FeedNotFound
 
 VERBS = (
+    "bars",
     "book",
     "demo",
     "record",

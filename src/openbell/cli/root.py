@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from openbell.cli.bars import bars
 from openbell.cli.book import book
 from openbell.cli.demo import demo
 from openbell.cli.exits import FAILED, INTERRUPTED, OK, USAGE
@@ -53,7 +54,7 @@ def root() -> None:
     """
 
 
-for verb in (demo, run, symbols, snapshot, scan, book, tail, status, simulate, record, subscribe, unsubscribe):
+for verb in (demo, run, symbols, snapshot, scan, bars, book, tail, status, simulate, record, subscribe, unsubscribe):
     root.add_command(verb)
 
 
