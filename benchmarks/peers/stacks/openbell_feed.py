@@ -30,7 +30,8 @@ def main() -> None:
         # While the others have their turns nothing comes, which is no fault.
         liveness=Liveness(silence_s=3600, symbol_silence_s=3600),
     )
-    config = Config(feed=Feed(name=name, workers=1), sources=(source,))
+    # No other stack keeps bars.
+    config = Config(feed=Feed(name=name, workers=1, bars=0), sources=(source,))
     with StopSignals() as signals, Supervisor(config, signals=signals, output=sys.stderr.fileno()) as supervisor:
         supervisor.start()
         with openbell.attach(name) as market:
