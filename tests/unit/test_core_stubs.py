@@ -23,6 +23,7 @@ MODULES = (
     "pingpong",
     "snapshot",
     "apply",
+    "evaluate",
     "bars",
     "histogram",
     "plan",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from openbell.errors import ExpressionError, OpenBellError
 from openbell.market import DERIVED, Expression, Snapshot
 from openbell.market.columns import NAMES
+from openbell.market.compiled import compiled
 from openbell.market.terms import Frame
 
 KNOWN = (*NAMES, *DERIVED)
@@ -37,7 +38,11 @@ TABLE = Snapshot.of_columns(
 
 
 def held(text: str) -> list[int]:
-    places: list[int] = Expression(text, KNOWN).places(Frame(TABLE)).tolist()
+    """Return where a condition holds: by the core where it has the steps for it, and by numpy in any case."""
+    expression = Expression(text, KNOWN)
+    places: list[int] = expression.places(Frame(TABLE)).tolist()
+    expression._compiled = None
+    assert expression.places(Frame(TABLE)).tolist() == places
     return places
 
 
@@ -240,14 +245,12 @@ def test_an_expression_knows_what_it_looks_at() -> None:
 
 def test_the_rest_of_an_and_is_computed_for_the_rows_that_are_left() -> None:
     rows = 1000
-    many = Snapshot.of_columns(
-        "test",
-        tuple(map(str, range(rows))),
-        {"last": np.arange(rows, dtype=float), "bid": np.ones(rows), "ask": np.full(rows, 2.0)},
-    )
-    assert many.scan("last >= 990 and mid == 1.5 and spread_bps > 0").symbols == tuple(map(str, range(990, 1000)))
+    columns = {"last": np.arange(rows, dtype=float), "bid": np.ones(rows), "ask": np.full(rows, 2.0)}
+    many = Snapshot.of_columns("test", tuple(map(str, range(rows))), columns)
+    # With a remainder, which only numpy has.
+    assert many.scan("last >= 990 and mid == 1.5 and spread_bps % 2 >= 0").symbols == tuple(map(str, range(990, 1000)))
     assert not many.is_computed("spread_bps")
-    assert many.scan("last >= 1 and mid == 1.5").symbols == tuple(map(str, range(1, 1000)))
+    assert many.scan("last % 1000 >= 1 and mid == 1.5").symbols == tuple(map(str, range(1, 1000)))
     assert many.is_computed("mid")
 
 
@@ -295,6 +298,21 @@ def test_a_condition_holds_where_python_says_so(text: str) -> None:
         if eval(text, {"abs": abs}, {name: values[place] for name, values in columns.items()})
     ]
     assert held(text) == expected
+
+
+@given(st.integers(0, 2**32), st.integers(0, 1300), _conditions())
+def test_the_core_and_numpy_agree_on_markets_of_any_size(seed: int, rows: int, text: str) -> None:
+    generator = np.random.default_rng(seed)
+    columns = {name: generator.normal(0, 60, rows).round(0) for name in NUMBERS}
+    for column in columns.values():
+        column[generator.random(rows) < 0.1] = NAN
+    market = Snapshot.of_columns("test", tuple(map(str, range(rows))), columns)
+    for asked in (text, f"change_pct > 3 and {text}", f"isnan(mid) or ({text}) and min(mid, spread_bps) < sqrt(bid)"):
+        expression = Expression(asked, KNOWN)
+        assert expression._compiled is not None or compiled(expression._term) is None
+        places = expression.places(Frame(market)).tolist()
+        expression._compiled = None
+        assert expression.places(Frame(market)).tolist() == places
 
 
 WORDS = st.sampled_from(

@@ -52,10 +52,14 @@ class Formula:
         Columns that it is computed from.
     compute : callable
         From those columns, all of the same length. Runs with numpy's warnings about 0 / 0 turned off.
+    steps : str
+        The same for the stack machine of `openbell.core.evaluate`, to the last bit: columns, numbers and operators,
+        each behind what it works on.
     """
 
     needs: tuple[str, ...]
     compute: Callable[..., NDArray[Any]]
+    steps: str
 
 
 # What comes between is computed in place: arrays of a whole market that nobody sees cost more than the arithmetic.
@@ -88,13 +92,13 @@ def _range_position(last: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -
 
 
 FORMULAS: Final[Mapping[str, Formula]] = {
-    "change": Formula(("last", "prev_close"), lambda last, before: last - before),
-    "change_pct": Formula(("last", "prev_close"), _change_pct),
-    "vwap": Formula(("turnover", "volume"), lambda turnover, volume: turnover / volume),
-    "mid": Formula(("bid", "ask"), _mid),
-    "spread": Formula(("bid", "ask"), lambda bid, ask: ask - bid),
-    "spread_bps": Formula(("bid", "ask"), _spread_bps),
-    "range_position": Formula(("last", "low", "high"), _range_position),
+    "change": Formula(("last", "prev_close"), lambda last, before: last - before, "last prev_close -"),
+    "change_pct": Formula(("last", "prev_close"), _change_pct, "last prev_close - prev_close / 100 *"),
+    "vwap": Formula(("turnover", "volume"), lambda turnover, volume: turnover / volume, "turnover volume /"),
+    "mid": Formula(("bid", "ask"), _mid, "bid ask + 0.5 *"),
+    "spread": Formula(("bid", "ask"), lambda bid, ask: ask - bid, "ask bid -"),
+    "spread_bps": Formula(("bid", "ask"), _spread_bps, "ask bid - bid ask + / 20000 *"),
+    "range_position": Formula(("last", "low", "high"), _range_position, "last low - high low - /"),
 }
 """Those that follow from other columns of the same symbol alone."""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import numpy as np
 
 from openbell.errors import ExpressionError
+from openbell.market.compiled import compiled
 from openbell.market.nearby import nearby
 from openbell.market.terms import Kind, Term, both, combine, constant, either, negate, pick, symbols_where
 
@@ -102,6 +103,7 @@ class Expression:
         self._term = found
         self.names = found.names
         self.is_condition = found.kind is Kind.CONDITION
+        self._compiled = compiled(found) if self.is_condition else None
 
     def places(self, frame: Frame) -> NDArray[np.intp]:
         """Return the rows of `frame` for which the condition holds, in order.
@@ -113,6 +115,8 @@ class Expression:
         """
         if not self.is_condition:
             raise ExpressionError("a condition is needed, such as change_pct > 3, and this is a number", self.text)
+        if self._compiled is not None and (found := self._compiled.places(frame)) is not None:
+            return found
         with np.errstate(all="ignore"):
             if self._term.places is not None:
                 return self._term.places(frame)

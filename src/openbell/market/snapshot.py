@@ -224,7 +224,7 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
             symbols,
             self.rows[places],
             self._layout,
-            self._block[:, places],
+            np.take(self._block, places, 1),
             self.taken_ns,
             self.undone,
             self.subscriptions[places],

@@ -14,6 +14,8 @@ from openbell.market.derived import FORMULAS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Steps = tuple[tuple[str, float | str], ...]
+
 _FEW = 4
 """Once at most one row in so many is left, the rest of an ``and`` looks only at those that are."""
 
@@ -113,6 +115,8 @@ class Term:
         What it is, if it is a text in quotes.
     places : callable, optional
         From a `Frame` to the rows where it holds, for a condition that knows them without asking all rows.
+    steps : tuple of (str, operand), optional
+        The same for `openbell.core.evaluate`, with the names of columns to ``pick``; for what that can do.
     """
 
     kind: Kind
@@ -121,16 +125,60 @@ class Term:
     is_constant: bool
     text: str | None = None
     places: Callable[[Frame], NDArray[np.intp]] | None = None
+    steps: Steps | None = None
 
 
 def constant(value: np.int64 | np.float64) -> Term:
     """Return a number as a term."""
-    return Term(Kind.NUMBER, frozenset(), lambda _: value, is_constant=True)
+    steps: Steps = (("constant", float(value)),)
+    return Term(Kind.NUMBER, frozenset(), lambda _: value, is_constant=True, steps=steps)
 
 
 def pick(name: str) -> Term:
     """Return a column as a term."""
-    return Term(Kind.NUMBER, frozenset((name,)), lambda frame: frame.column(name), is_constant=False)
+    steps: Steps = (("pick", name),)
+    if name in FORMULAS:
+        steps = tuple(map(_step, FORMULAS[name].steps.split()))
+    return Term(Kind.NUMBER, frozenset((name,)), lambda frame: frame.column(name), is_constant=False, steps=steps)
+
+
+_OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
+
+
+def _step(word: str) -> tuple[str, float | str]:
+    if word in _OPERATORS:
+        return _OPERATORS[word], 0
+    return ("pick", word) if word.isidentifier() else ("constant", float(word))
+
+
+_STEP_OF = {
+    np.add: "add",
+    np.subtract: "sub",
+    np.multiply: "mul",
+    np.true_divide: "div",
+    np.minimum: "min",
+    np.maximum: "max",
+    np.negative: "neg",
+    np.abs: "abs",
+    np.sqrt: "sqrt",
+    np.greater: "gt",
+    np.greater_equal: "ge",
+    np.less: "lt",
+    np.less_equal: "le",
+    np.equal: "eq",
+    np.not_equal: "ne",
+    np.isnan: "isnan",
+}
+
+
+def _joined(terms: Sequence[Term], *then: tuple[str, float | str]) -> Steps | None:
+    """Return the steps of `terms`, one behind the other, and then those given; None if one of them has none."""
+    found: list[tuple[str, float | str]] = []
+    for term in terms:
+        if term.steps is None:
+            return None
+        found += term.steps
+    return (*found, *then)
 
 
 def combine(function: Callable[..., Any], terms: Sequence[Term], kind: Kind = Kind.NUMBER) -> Term:
@@ -143,11 +191,12 @@ def combine(function: Callable[..., Any], terms: Sequence[Term], kind: Kind = Ki
     exact = kind is Kind.CONDITION or (function in _EXACT and not (is_constant and len(terms) > 1))
     parts = [each.evaluate if exact else _as_float(each) for each in terms]
     names = _names(terms)
+    steps = _joined(terms, (_STEP_OF[function], 0)) if function in _STEP_OF else None
     if len(parts) == 1:
         (only,) = parts
-        return Term(kind, names, lambda frame: function(only(frame)), is_constant)
+        return Term(kind, names, lambda frame: function(only(frame)), is_constant, steps=steps)
     left, right = parts
-    return Term(kind, names, lambda frame: function(left(frame), right(frame)), is_constant)
+    return Term(kind, names, lambda frame: function(left(frame), right(frame)), is_constant, steps=steps)
 
 
 # What constants are made of.
@@ -187,7 +236,13 @@ def both(terms: Sequence[Term]) -> Term:
         held[places_of(frame)] = True
         return held
 
-    return Term(Kind.CONDITION, _names(terms), evaluate, is_constant=False, places=places_of)
+    steps = terms[0].steps
+    for term in terms[1:]:
+        if steps is None or term.steps is None:
+            steps = None
+            break
+        steps = (*steps, ("skip", len(term.steps) + 1), *term.steps, ("and", 0))
+    return Term(Kind.CONDITION, _names(terms), evaluate, is_constant=False, places=places_of, steps=steps)
 
 
 def either(terms: Sequence[Term]) -> Term:
@@ -199,12 +254,16 @@ def either(terms: Sequence[Term]) -> Term:
             held = held | term.evaluate(frame)
         return held
 
-    return Term(Kind.CONDITION, _names(terms), evaluate, is_constant=False)
+    steps = terms[0].steps
+    for term in terms[1:]:
+        steps = None if steps is None or term.steps is None else (*steps, *term.steps, ("or", 0))
+    return Term(Kind.CONDITION, _names(terms), evaluate, is_constant=False, steps=steps)
 
 
 def negate(term: Term) -> Term:
     """Return the condition that `term` does not hold."""
-    return Term(Kind.CONDITION, term.names, lambda frame: ~term.evaluate(frame), is_constant=False)
+    steps = _joined([term], ("not", 0))
+    return Term(Kind.CONDITION, term.names, lambda frame: ~term.evaluate(frame), is_constant=False, steps=steps)
 
 
 def symbols_where(test: Callable[[str], bool]) -> Term:
