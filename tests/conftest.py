@@ -56,7 +56,7 @@ def feed_name() -> str:
 def _left_processes(directory: Path) -> dict[int, str]:
     """Return the processes, whoever is their parent by now, that began with `directory` as their runtime directory."""
     # One that was just told to go is given a moment.
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + 10.0
     while True:
         found = _processes(directory)
         if not found or time.monotonic() > deadline:

@@ -24,7 +24,7 @@ WAITING = {
     "conflate": [(26, 1), (26, 22), (30, 1), (26, 61), (26, 62), (26, 63)],
     "drop": [(26, 1), (26, 2), (27, 1)],
 }
-COUNT = 14_000
+COUNT = 9_000
 
 
 def book(body: dict[str, list[dict[str, float]]]) -> list[Record]:

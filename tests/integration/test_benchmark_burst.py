@@ -42,15 +42,15 @@ def burst(*arguments: str) -> tuple[int, dict[str, Any], str]:
 
 @pytest.mark.parametrize(
     ("profile", "scale", "ticks", "first_second", "flush"),
-    [("hk", 0.5, 1, 5_000, 1_500), ("us", 0.1, 100, 50_000, 2_000)],
+    [("hk", 0.2, 1, 2_000, 600), ("us", 0.02, 100, 10_000, 400)],
 )
 def test_an_opening_comes_through_whole(
     profile: str, scale: float, ticks: int, first_second: int, flush: int, tmp_path: Path
 ) -> None:
     picture = tmp_path / "burst.svg"
-    status, found, said = burst(
-        *("--profile", profile, "--scale", str(scale), "--frame-ticks", str(ticks), "--plot", str(picture))
-    )
+    # One picture is enough: to draw it takes longer than the burst.
+    drawn = ("--plot", str(picture)) if ticks == 1 else ()
+    status, found, said = burst("--profile", profile, "--scale", str(scale), "--frame-ticks", str(ticks), *drawn)
     assert found.keys() >= KEYS
     assert (found["offered_first_second"], found["expected_first_second"]) == (first_second, first_second)
     assert found["offered"] == found["applied"] > first_second
@@ -72,7 +72,7 @@ def test_an_opening_comes_through_whole(
     assert found["ok"] is (found["generator_late_ns"]["p99"] <= 5_000_000)
     assert status == (0 if found["ok"] else 1)
     assert said.splitlines()[-1] == ("OK" if found["ok"] else "NOT OK")
-    assert picture.read_text().lstrip().startswith("<?xml")
+    assert not drawn or picture.read_text().lstrip().startswith("<?xml")
 
 
 def test_a_picture_that_cannot_be_drawn_is_an_error_before_anything_runs(tmp_path: Path) -> None:
@@ -114,10 +114,14 @@ def test_an_interrupt_is_said_and_leaves_nothing(benchmark: str, until: str, tmp
             while not any(runtime.rglob("ring*")) and time.monotonic() < deadline:
                 time.sleep(0.001)
         elif not until:
-            # It says nothing before its end; this is somewhere in the middle.
-            time.sleep(2.0)
+            # It says nothing before its end. Once it has processes of its own, it is somewhere in the middle.
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            deadline = time.monotonic() + 60
+            while len(children.read_text().split()) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
-        out, said = process.communicate(timeout=30)
+        out, said = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()

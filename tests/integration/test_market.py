@@ -155,7 +155,7 @@ def test_what_interrupted_the_whole_connection_counts_for_every_symbol(market: o
     for ring in driver.rings:
         assert ring.append(gap)
         ring.publish()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while market.status().gaps < 2:
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -195,7 +195,8 @@ def test_a_worker_that_is_stopped_in_mid_row_holds_no_reader_up(market: openbell
         took = time.monotonic() - began
         for pid in workers:
             os.kill(pid, signal.SIGCONT)
-        assert took < 0.5
+        # It would wait as long as the worker is stopped: for ever.
+        assert took < 20
     driver.await_applied(market)
     assert driver.differences(market) == []
 

@@ -134,7 +134,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(value=json_values, indent=st.sampled_from([None, 1]), ascii_only=st.booleans())
 def test_any_json_document_survives(
     tmp_path_factory: pytest.TempPathFactory, value: object, indent: int | None, ascii_only: bool

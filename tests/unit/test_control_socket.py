@@ -179,7 +179,7 @@ def test_a_vendor_that_does_not_answer_is_said_to(path: Path) -> None:
         began = time.monotonic()
         answer = ask(path, Subscribe([Wish(0, "C")], timeout_s=0.01))
         assert fates(answer)["C"] in (Fate.UNANSWERED, Fate.WAITING)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 30
         answer = ask(path, Subscribe([Wish(0, "C")], timeout_s=5.0))
         assert isinstance(answer, Changes)
         assert answer.changes[0].fate is Fate.UNANSWERED
@@ -307,7 +307,7 @@ def test_too_many_clients_are_told_so(path: Path) -> None:
         finally:
             for each in crowd:
                 each.close()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while not isinstance(ask(path, Refusals()), Told):
             assert time.monotonic() < deadline
 

@@ -412,7 +412,7 @@ UNITS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(UNITS, st.integers(0, 1)), max_size=40))
 def test_after_records_of_all_kinds_the_snapshot_is_the_models(
     tmp_path_factory: pytest.TempPathFactory, units: list[tuple[list[Record], int]]

@@ -102,7 +102,7 @@ def test_a_poll_takes_no_more_than_it_is_asked_for() -> None:
     assert both.reader.poll(100) == numbered(7, 13)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     st.sampled_from([8, 16, 64]),
     st.sampled_from([0, 5, NEAR_2_63]),

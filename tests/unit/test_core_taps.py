@@ -161,7 +161,7 @@ def test_a_record_that_the_writer_may_be_touching_is_not_handed_out() -> None:
     assert data[64:] == numbered(4, 4)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     st.sampled_from([8, 32]),
     st.lists(

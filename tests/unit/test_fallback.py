@@ -626,7 +626,7 @@ LIKE_A_MESSAGE = st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8)
 EVERY = [Slow(vendor) for vendor in (ALLTICK, BOOKS, COMBINED, RAW, MIXED, TICKERS, RAW_TICKERS)]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(payload=st.binary(max_size=200) | mutated() | (LIKE_A_MESSAGE | JSON).map(msgspec.json.encode))
 def test_whatever_bytes_come_something_is_counted_and_nothing_is_raised(payload: bytes) -> None:
     for slow in EVERY:

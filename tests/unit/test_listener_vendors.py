@@ -523,7 +523,7 @@ def wired_by_name(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Wired]:
     return {name: Wired(tmp_path_factory.mktemp(name), vendor) for name, vendor in VENDORS.items()}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(messages())
 def test_whatever_arrives_every_event_ends_in_one_count_and_only_good_ones_in_a_record(
     wired_by_name: dict[str, Wired], message: tuple[str, bytes]
