@@ -46,7 +46,7 @@ def test_a_signal_stops_a_running_feed_in_order(number: signal.Signals, feed_nam
         market = await_running(feed_name)
         workers = workers_of(market)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=5)
+        output, _ = process.communicate(timeout=30)
         assert process.returncode == 0, output.decode()
         assert output == b""
         assert not any(lives(pid) for pid in workers)
@@ -60,7 +60,7 @@ def test_a_feed_started_with_interrupts_ignored_can_be_interrupted(feed_name: st
     with supervisor_process(feed_name, ignore_interrupts=True) as process:
         await_running(feed_name).close()
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=5)
+        output, _ = process.communicate(timeout=30)
         assert process.returncode == 0, output.decode()
     assert list(runtime_dir.iterdir()) == []
 
@@ -79,7 +79,7 @@ def test_a_signal_at_any_moment_of_the_start_leaves_nothing(feed_name: str, runt
                 time.sleep(max(0.0, moment - time.monotonic()))
                 process.send_signal(number)
             for process, _, _ in running:
-                process.communicate(timeout=15)
+                process.communicate(timeout=60)
         assert list(runtime_dir.iterdir()) == []
 
 
@@ -145,7 +145,7 @@ def test_a_supervisor_that_is_only_stopped_is_not_taken_for_dead(
         assert not market.status().processes[0].healthy
         process.send_signal(signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=5)
+        process.communicate(timeout=30)
         assert not market.alive
         market.close()
 
@@ -197,7 +197,7 @@ def test_a_feed_of_another_process_is_refused_by_its_pid(feed_name: str) -> None
         assert all(lives(pid) for pid in workers_of(market))
         market.close()
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=5)
+        process.communicate(timeout=30)
 
 
 def test_a_start_waits_for_the_processes_of_a_supervisor_that_was_just_killed(
