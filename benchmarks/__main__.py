@@ -29,6 +29,14 @@ def main() -> None:
     """Run one of the benchmarks."""
 
 
+@_command("bars", "A worker's apply loop with and without one-minute bars.", "bars --quick --json")
+def bars(as_json: bool, quick: bool) -> None:
+    """Measure what one-minute bars cost a worker, a record."""
+    from benchmarks.bars import run
+
+    sys.exit(run(as_json=as_json, quick=quick))
+
+
 @_command("ceiling", "Receiver CPU per tick, socket to ring, against decode-only and raw.", "ceiling --quick --json")
 def ceiling(as_json: bool, quick: bool) -> None:
     """Measure the receiver's CPU time per tick, from socket to ring, against decode-only and raw."""

@@ -12,6 +12,7 @@ import mmap
 import platform
 import random
 import statistics
+import sys
 import time
 from typing import Any
 
@@ -108,10 +109,12 @@ def measure(quick: bool) -> dict[str, Any]:
 def run(*, as_json: bool, quick: bool) -> int:
     """Measure and print."""
     result = measure(quick) | {"python": platform.python_version(), "machine": platform.machine()}
+    out = sys.stderr if as_json else sys.stdout
     for name, ns in result["ns"].items():
         print(
             f"{name.replace('_', ' ')}: {ns['without']:.1f} ns a record without bars, {ns['with']:.1f} with "
-            f"{KEPT} of each symbol: x {result['ratio'][name]:.2f}"
+            f"{KEPT} of each symbol: x {result['ratio'][name]:.2f}",
+            file=out,
         )
     if as_json:
         print(json.dumps(result))

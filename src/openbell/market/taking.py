@@ -12,7 +12,7 @@ import numpy as np
 
 from openbell.core import words
 from openbell.errors import FeedGone
-from openbell.market.bars import volume_z
+from openbell.market.bars import present, volume_z
 from openbell.market.derived import DERIVED, needs
 from openbell.market.scan import understand
 from openbell.market.snapshot import Layout, Snapshot
@@ -153,4 +153,8 @@ def _volume_z(session: weakref.ref[Session], rows: NDArray[np.intp], taken_ns: i
     held = session()
     if held is None:
         raise FeedGone("the feed of this snapshot is gone, and volume_z with its bars; name it in columns= to keep it")
-    return volume_z(held.bars_reader, rows, taken_ns)
+    reader = held.bars_reader
+    if reader is None:
+        return volume_z(None, rows, taken_ns)
+    newest = int(held.column("trade_exchange_ns").max(initial=0))
+    return volume_z(reader, rows, present(taken_ns, newest, reader.kept))
