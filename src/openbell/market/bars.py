@@ -164,8 +164,8 @@ def _copy(reader: BarsReader, rows: NDArray[np.intp], n: int) -> tuple[NDArray[A
 def present(now_ns: int, newest_ns: int, kept: int) -> int:
     """Return the present moment of a market whose last trade was at `newest_ns`, by its venue's time.
 
-    That is our time, unless no bar that is kept reaches to it: then it is a replay, a simulator with a clock of its own,
-    or a market that is closed, and the moment of its last trade.
+    That is our time, unless no bar that is kept reaches to it: then it is a replay, a simulator with a clock of its
+    own, or a market that is closed, and the moment of its last trade.
     """
     return newest_ns if 0 < newest_ns < now_ns - kept * MINUTE_NS else now_ns
 
