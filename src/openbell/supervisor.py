@@ -47,7 +47,7 @@ RECEIVERS_STOP_S = 5.0
 WORKERS_STOP_S = 6.0
 STOP_S = 7.5
 """How long after a stop began the receivers, the workers, and the last try to apply what they left are killed."""
-STUCK_S = 1.0
+STUCK_S = 2.0
 """A worker whose heart is silent for so long must not hold up a stop. Hearts beat five times a second or more."""
 _HEARTBEAT_S = 0.1
 _CLOCK_S = 1.0
