@@ -366,8 +366,9 @@ cdef class Tap:
     cdef Record *records
     cdef uint64_t capacity
     cdef uint64_t at
-    # Where it starts may be in the middle of a group.
+    # Where it goes on may be in the middle of a group; and that is where it landed after a lap.
     cdef bint anywhere
+    cdef bint landing
     cdef readonly unsigned long long skipped_total
 
     def __init__(self, buffer, start="now"):
@@ -422,11 +423,19 @@ cdef class Tap:
             # Acquired: the head that is read next must not be older than this claim.
             claim = load_acquire(&self.words.claim)
             if claim <= self.at + self.capacity:
+                first = self.at
                 self.at += n
-                if self.anywhere:
-                    self.anywhere = False
-                    return taken[_further(taken, n) * RECORD_SIZE:], 0
-                return taken, 0
+                if not self.anywhere:
+                    return taken, 0
+                self.anywhere = False
+                rest = _further(taken, n)
+                if not self.landing or not rest:
+                    self.landing = False
+                    return taken[rest * RECORD_SIZE:], 0
+                # Of what was overwritten before: its first records were told already.
+                self.landing = False
+                self.skipped_total += rest
+                return _gap(GAP_LAP, rest, first, first + rest - 1) + taken[rest * RECORD_SIZE:], rest
         # Lapped: the writer may have touched the copy. Drop it and land in the middle of what is intact.
         head = load_acquire(&self.words.head)
         resume = max(self.at + 1, head - self.capacity // 2)
@@ -435,6 +444,7 @@ cdef class Tap:
         self.at = resume
         more, further = self._after_gap(max_records - 1)
         # Lapped again while landing: hand out the gap alone, the rest comes with the next call.
+        self.anywhere = self.landing = further
         rest = 0 if further else _further(more, len(more) // RECORD_SIZE)
         skipped += rest
         self.skipped_total += skipped
