@@ -262,6 +262,22 @@ def test_a_reader_that_stalls_at_all_rings_of_a_process_holds_it_once() -> None:
         assert hold.gating
 
 
+def test_a_reader_that_was_cut_at_one_ring_and_came_back_has_its_budget_again_at_another() -> None:
+    cuts = Cuts()
+    rings = [TetheredRing(max_hold_ns=50 * MILLISECOND, cuts=cuts), TetheredRing(cuts=cuts)]
+    tethers = [each.tether() for each in rings]
+    for each in tethers:
+        each.join()
+    while rings[0].state() == "active":
+        rings[0].write(10)
+    tethers[0].join()
+    # The producer of the other ring has had no reason to look where its readers are since.
+    assert rings[1].write(64) == 64
+    assert rings[1].write(1) == 0
+    assert (rings[1].state(), tethers[1].gating) == ("active", True)
+    assert len(tethers[1].read()) == 64 * 64
+
+
 def test_a_reader_that_was_cut_at_one_ring_is_spared_at_another_where_it_is_close_behind() -> None:
     cuts = Cuts()
     neglected, followed = (TetheredRing(64, max_hold_ns=10_000 * MILLISECOND, cuts=cuts) for _ in range(2))

@@ -7,12 +7,17 @@ from openbell.core.consumers cimport SLOTS, Tethers
 
 cdef class Cuts:
     cdef uint64_t of[SLOTS]
+    # Where each reader was cut last, and what its state has been there since, until it comes back.
+    cdef uint64_t *state[SLOTS]
+    cdef uint64_t left[SLOTS]
+    cdef list _lent
+
+    cdef void note(self, int slot, uint64_t *state, uint64_t left) noexcept nogil
 
 
 cdef class TetherGate:
     cdef object _lent
     cdef Cuts _cuts
-    cdef uint64_t *process_cuts
     cdef Tethers *words
     cdef uint64_t capacity
     cdef int64_t budget_ns
@@ -29,6 +34,7 @@ cdef class TetherGate:
     cdef uint32_t holding
 
     cdef void _forgive(self, int slot) noexcept nogil
+    cdef bint _away(self, int slot) noexcept nogil
     cdef void look(self, uint64_t position) noexcept nogil
     cdef bint cut(self, uint64_t needed) noexcept nogil
 

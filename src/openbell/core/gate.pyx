@@ -22,6 +22,15 @@ cdef class Cuts:
     at one after the other.
     """
 
+    def __cinit__(self):
+        self._lent = []
+
+    cdef void note(self, int slot, uint64_t *state, uint64_t left) noexcept nogil:
+        """A reader was just cut, where `state` is its state, and `left` what it was made."""
+        self.of[slot] += 1
+        self.state[slot] = state
+        self.left[slot] = left
+
 
 cdef class TetherGate:
     """The tethers of one ring as its producer sees them.
@@ -33,8 +42,8 @@ cdef class TetherGate:
     capacity : int
         Records of the ring.
     budget_ns : int
-        For how long a reader may hold the producer before it is cut; not at all while it is as far behind here as it was
-        when it was cut at another ring of the same process.
+        For how long a reader may hold the producer before it is cut; not at all while it has not come back to another
+        ring of the same process, where it was cut since it was close behind here.
     cuts : Cuts
         Shared by the gates of all rings that the process writes.
     """
@@ -46,7 +55,7 @@ cdef class TetherGate:
         self.capacity = capacity
         self.budget_ns = budget_ns
         self._cuts = cuts
-        self.process_cuts = cuts.of
+        cuts._lent.append(lent)
         self.lowest = <uint64_t>NO_CURSOR
 
     cdef void look(self, uint64_t position) noexcept nogil:
@@ -79,7 +88,13 @@ cdef class TetherGate:
 
     cdef void _forgive(self, int slot) noexcept nogil:
         self.held[slot] = 0
-        self.known_cuts[slot] = self.process_cuts[slot]
+        self.known_cuts[slot] = self._cuts.of[slot]
+
+    cdef bint _away(self, int slot) noexcept nogil:
+        """Whether a reader was cut at another ring since it was close behind here, and did not come back to that."""
+        if self.known_cuts[slot] == self._cuts.of[slot]:
+            return False
+        return load_relaxed(self._cuts.state[slot]) == self._cuts.left[slot]
 
     cdef bint cut(self, uint64_t needed) noexcept nogil:
         """Readers alone keep the producer from writing up to `needed`: cut those whose budget is used up.
@@ -97,7 +112,7 @@ cdef class TetherGate:
         for slot in range(SLOTS):
             if self.seen[slot] & STATE_MASK != STATE_ACTIVE or needed - self.cursor[slot] <= self.capacity:
                 continue
-            if self.held[slot] < self.budget_ns and self.known_cuts[slot] == self.process_cuts[slot]:
+            if self.held[slot] < self.budget_ns and not self._away(slot):
                 self.holding |= <uint32_t>1 << slot
                 continue
             crash_point(40)
@@ -106,7 +121,7 @@ cdef class TetherGate:
             if swap_if(&self.words.state[slot], self.seen[slot], self.seen[slot] | STATE_CUT):
                 crash_point(41)
                 store_relaxed(&self.words.cuts[slot], load_relaxed(&self.words.cuts[slot]) + 1)
-                self.process_cuts[slot] += 1
+                self._cuts.note(slot, &self.words.state[slot], self.seen[slot] | STATE_CUT)
             any_cut = True
         if any_cut:
             self.look(needed)
