@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,10 @@ from tick_feed import Tape
 import openbell
 from openbell.errors import FeedError, UnknownSymbol
 from openbell.market import seaming
+from openbell.market.snapshot import Snapshot
+from openbell.market.taking import take
 from openbell.monitor.control import ProcessState
+from openbell.record import GapReason
 from openbell.supervisor import Supervisor
 
 pytestmark = pytest.mark.timeout(90)
@@ -139,6 +144,35 @@ def test_a_tethered_reader_does_not_wait_for_ever_for_a_worker_that_stands_still
             market.snapshot_and_follow(mode="tethered")
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def test_a_tethered_reader_that_is_cut_while_it_copies_is_told_what_it_missed(
+    feed_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*args: Any) -> Snapshot:
+        # Twice the ring: what was published when it joined is gone when the copy is made.
+        tape.write(2 * 256, symbol)
+        return take(*args)
+
+    monkeypatch.setattr(seaming, "take", slow)
+    with ExitStack() as stack:
+        supervisor = Supervisor(configure(feed_name, workers=1, ring_capacity=256), receivers=False)
+        stack.enter_context(supervisor).start()
+        tape = Tape(supervisor, max_hold_ms=20)
+        symbol = tape.symbols[0]
+        market = stack.enter_context(openbell.attach(feed_name))
+        snapshot, ticks = market.snapshot_and_follow(mode="tethered")
+        tape.write(100, symbol)
+        came = list(iter(lambda: ticks.take(0), None))
+        gaps = [tick.gap for tick in came if tick.gap is not None]
+        assert [gap.reason for gap in gaps] == [GapReason.CUT]
+        assert gaps[0].count == ticks.skipped
+        assert gaps[0].first == 0
+        copied = int(snapshot.trades[snapshot.symbols.index(symbol)])
+        given = [tick.sequence for tick in came if tick.gap is None]
+        # What the copy holds is not given again, and all that was not told as missed is.
+        assert given == [number for number in tape.sent[symbol] if number > max(copied, ticks.skipped)]
+        ticks.close()
 
 
 def test_some_symbols_are_copied_and_followed(feed: Supervisor, feed_name: str) -> None:

@@ -23,12 +23,14 @@ from corelab.records import (
     trade,
     unpack,
 )
+from corelab.tethered import TetheredRing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openbell.core import ring
 from openbell.core.follow import ROOM_BEYOND, Follower
 from openbell.core.ring import RingReader, RingWriter
+from openbell.errors import FeedError
 from openbell.record import GapReason
 
 FIRST, LAST = 16, 32
@@ -192,18 +194,77 @@ def test_a_row_that_nobody_knows_yet_is_asked_for_once() -> None:
     assert list(rows[:4]) == [2, 1, 0, 1]
 
 
-def test_what_goes_wrong_in_asking_is_raised_by_the_read_and_no_record_of_another_row_is_lost() -> None:
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("rings", [1, 2])
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_what_goes_wrong_in_asking_is_raised_by_the_read_and_no_record_is_lost(
+    error: type[BaseException], rings: int, one_by_one: bool
+) -> None:
+    wrong = [error(), error()]
+
     def resolve(row: int) -> bool:
-        raise RuntimeError("nobody answers")
+        if wrong:
+            raise wrong.pop()
+        return row == 2
 
     rows = bytearray(b"\x02" * 64)
     rows[1] = 1
+    streams = [Ring() for _ in range(rings)]
+    follower = follow(*streams, rows=rows, resolve=resolve)
+    streams[0].write(at(1, 1), at(2, 2), at(3, 3), at(1, 4))
+    found: list[int] = []
+    raised = 0
+    for _ in range(10):
+        try:
+            if one_by_one:
+                tick = follower.take()
+                found += [] if tick is None else [tick.receive_ns]
+            else:
+                found += [record.receive_ns for record in read(follower)]
+        except error:
+            raised += 1
+    assert (found, raised) == ([1, 2, 4], 2)
+
+
+def test_a_reader_that_was_cut_before_its_first_look_is_told_so() -> None:
+    a = TetheredRing(64, max_hold_ns=1_000_000)
+    tether = a.tether()
+    tether.join()
+    while a.written < 200:
+        a.write(64)
+    assert a.state() == "cut"
+    follower = Follower([a.buffer], ["now"], Values, symbol_of, tethers=[tether])
+    gap, *rest = drain(follower)
+    assert (gap.kind, gap.a, gap.b, gap.c) == (GAP, GapReason.CUT, a.written - len(rest), 0)
+    assert [record.sequence for record in rest] == list(range(a.written - len(rest), a.written))
+    assert rest
+    assert (follower.cuts, follower.skipped) == (1, gap.b)
+
+
+def test_a_tether_that_never_joined_is_refused() -> None:
+    a = TetheredRing()
+    with pytest.raises(ValueError, match="has not joined"):
+        Follower([a.buffer], ["now"], Values, symbol_of, tethers=[a.tether()])
+
+
+def test_a_second_thread_is_refused_while_one_reads() -> None:
     a = Ring()
-    follower = follow(a, rows=rows, resolve=resolve)
-    a.write(at(2, 1), at(1, 2))
-    with pytest.raises(RuntimeError, match="nobody answers"):
-        follower.take()
-    assert follower.take().row == 1
+    asked: list[BaseException] = []
+
+    def resolve(row: int) -> bool:
+        # Whoever comes while a read is under way: another thread, or this one once more.
+        for call in (follower.take, lambda: read(follower)):
+            with pytest.raises(FeedError, match="another thread is reading") as refused:
+                call()
+            asked.append(refused.value)
+        return True
+
+    follower = follow(a, rows=bytearray(b"\x02" * 64), resolve=resolve)
+    a.write(at(1, 1), at(1, 2))
+    assert len(read(follower)) == 2
+    a.write(at(2, 3))
+    assert follower.take() is not None
+    assert len(asked) == 4
 
 
 def test_a_seam_leaves_out_what_a_copy_holds_already() -> None:

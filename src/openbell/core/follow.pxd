@@ -74,11 +74,13 @@ cdef class Follower:
     cdef readonly unsigned long long cuts
     # Something is lent and not settled.
     cdef bint lent
+    # A thread is reading, and may have let the GIL go.
+    cdef bint busy
 
     cdef _start(self, Source *source, start)
     cdef _hold(self, Source *source, Tether tether)
     cdef int _check(self) except -1
-    cdef _raise(self)
+    cdef int _raise(self) except -1
     cdef void _look(self) noexcept nogil
     cdef uint64_t _read(self, Record *to, uint64_t most) noexcept nogil
     cdef bint _left(self, int index) noexcept nogil

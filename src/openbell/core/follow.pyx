@@ -212,8 +212,9 @@ cdef class Follower:
     cdef _hold(self, Source *source, Tether tether):
         if tether.ring is not source.words and tether.ring.ring_id != source.words.ring_id:
             raise ValueError("the tether is of another ring")
-        if not tether.gating:
+        if not tether.mine:
             raise ValueError("the tether has not joined")
+        # It may have been cut since: then that is found out by the first look, and told.
         source.state, source.mine = tether.state, tether.mine
         source.cursor, source.let_go = tether.cursor, &tether.at
         source.at = source.visible = source.head = tether.at
@@ -222,6 +223,11 @@ cdef class Follower:
     def positions(self) -> list:
         """For each ring the position of the next record to be looked at."""
         return [self.sources[i].at for i in range(self.count)]
+
+    @property
+    def most(self) -> int:
+        """How many records one read can bring, if it may bring any number: all of the rings, and all that is at hand."""
+        return READY + SLACK + sum([self.sources[i].capacity + STAGE + 2 * SLACK for i in range(self.count)])
 
     @property
     def waiting(self) -> bool:
@@ -278,8 +284,7 @@ cdef class Follower:
                 continue
             if source.head - source.at > source.capacity or not self._intact(self.turn):
                 self._miss(self.turn)
-                if self.error is not None:
-                    self._raise()
+                self._raise()
                 if source.missing:
                     return self.turn, source.missing_from, 0
                 continue
@@ -308,8 +313,7 @@ cdef class Follower:
         if not self._intact(ring):
             self.gaps, self.lost = gaps, lost
             self._miss(ring)
-            if self.error is not None:
-                self._raise()
+            self._raise()
             return False
         source.at += <uint64_t>count
         self.delivered += count
@@ -362,6 +366,7 @@ cdef class Follower:
         if <uint64_t>target.size < (most + SLACK) * RECORD_SIZE:
             raise ValueError(f"a buffer of {target.size} bytes for {max_records} records and {SLACK} beyond")
         self._check()
+        self.busy = True
         with nogil:
             if self.ready_first < self.ready_end:
                 n = min(self.ready_end - self.ready_first, most)
@@ -371,7 +376,9 @@ cdef class Follower:
                 self.ready_first += n
             if n < most:
                 n += self._read(to + n, most - n)
-        if self.error is not None:
+        self.busy = False
+        # What was copied before something went wrong is not lost: the next call raises it.
+        if not n:
             self._raise()
         self.delivered += n
         return n
@@ -381,11 +388,12 @@ cdef class Follower:
         cdef Record *record
         if self.ready_first == self.ready_end:
             self._check()
+            self.busy = True
             self.ready_first = 0
             self.ready_end = self._read(self.ready, READY)
-            if self.error is not None:
-                self._raise()
+            self.busy = False
             if not self.ready_end:
+                self._raise()
                 return None
         record = &self.ready[self.ready_first]
         tick = self._tick(record)
@@ -394,13 +402,19 @@ cdef class Follower:
         return tick
 
     cdef int _check(self) except -1:
+        if self.busy:
+            raise FeedError("another thread is reading this stream; ask the market for a stream of its own in each thread")
         if self.lent:
             raise FeedError("release the last batch first: it is borrowed from the ring, and what comes next is behind it")
+        self._raise()
         return 0
 
-    cdef _raise(self):
-        error, self.error = self.error, None
-        raise error
+    cdef int _raise(self) except -1:
+        """Raise what went wrong where nothing could be raised, if something did."""
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return 0
 
     # ---- polls ----
 
@@ -427,7 +441,7 @@ cdef class Follower:
         for i in range(self.count):
             self.turn = (self.turn + 1) % self.count
             tries = 0
-            while kept < most and tries < ATTEMPTS and self._left(self.turn):
+            while kept < most and tries < ATTEMPTS and self._left(self.turn) and self.error is None:
                 kept += self._scan(self.turn, to + kept, NULL, NULL, most - kept, &outcome)
                 tries = tries + 1 if outcome == TOO_LATE else 0
         self.turn = (self.turn + 1) % self.count
@@ -452,7 +466,7 @@ cdef class Follower:
                 source = &self.sources[i]
                 if source.first == source.end:
                     if self._left(i) and not self._refill(i):
-                        # Lapped again and again. Who knows what it would have brought: another time.
+                        # Who knows what it would have brought: another time.
                         return kept
                     if source.first == source.end:
                         continue
@@ -486,12 +500,14 @@ cdef class Follower:
         return kept
 
     cdef bint _refill(self, int index) noexcept nogil:
-        """Stage what comes next in a ring; False if its writer was faster, each time."""
+        """Stage what comes next in a ring; False if its writer was faster, each time, or something went wrong."""
         cdef Source *source = &self.sources[index]
         cdef int outcome = FINE
         cdef int tries = 0
         source.first = source.end = 0
         while source.end == 0 and self._left(index):
+            if self.error is not None:
+                return False
             source.end = self._scan(index, source.staged, source.stamps, source.positions, STAGE, &outcome)
             tries = tries + 1 if outcome == TOO_LATE else 0
             if tries == ATTEMPTS:
@@ -605,17 +621,19 @@ cdef class Follower:
             return WANTED if self.resolve(row) else LEFT_OUT
         except KeyError:
             return LEFT_OUT
-        except Exception as error:
-            # Raised by whoever is reading; asked again and again, it would never come to that.
+        except BaseException as error:
+            # An interrupt as well: raised by whoever is reading. The row is asked for again by the next read.
             self.error = error
-            return LEFT_OUT
+            return UNKNOWN
 
     cdef bint _intact(self, int index) noexcept nogil:
         """Whether the copy is what was written; asked after it was made."""
         cdef Source *source = &self.sources[index]
+        # Looked at once: another thread may close this meanwhile.
+        cdef uint64_t *state = source.state
         fence_acquire()  # SYNC POINT: ring-claim, tether-cut (the copy before the claim or the state that judges it)
-        if source.state is not NULL:
-            return load_relaxed(source.state) == source.mine
+        if state is not NULL:
+            return load_relaxed(state) == source.mine
         # Acquired: the head that is read after a lap must not be older than this claim.
         return load_acquire(&source.words.claim) <= source.at + source.capacity
 
@@ -646,9 +664,9 @@ cdef class Follower:
             # Nobody writes any more: what is there can be read as by any tap.
             source.state = NULL
             return
-        except Exception as error:
+        except BaseException as error:
+            # Raised by whoever is reading. The next look finds the tether cut again, and comes here once more.
             self.error = error
-            source.state = NULL
             return
         source.mine = tether.mine
         source.head = load_acquire(&source.words.head)

@@ -42,7 +42,12 @@ def snapshot_and_follow(
 
     def begin(session: Session) -> tuple[Snapshot, Stream]:
         snapshot, seam = _tethered(session, wanted, options) if options.mode == "tethered" else _tap(session, wanted)
-        return snapshot, Stream(session, selection, options, seam)
+        try:
+            return snapshot, Stream(session, selection, options, seam)
+        except BaseException:
+            if seam.held is not None:
+                seam.held.close()
+            raise
 
     snapshot, stream = attachment.read(begin)
     return snapshot, Ticks(attachment, selection, options, stream)
