@@ -7,9 +7,11 @@ import itertools
 import json
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from tick_feed import Tape
 
 import openbell
 from openbell.core import ring
+from openbell.core.watch import Watch
 from openbell.errors import FeedError, FeedGone, InvalidArgument, ReaderCut, UnknownSymbol
 from openbell.market import Tick
 from openbell.market.ticks import Ticks
@@ -184,6 +187,62 @@ def test_a_task_that_waits_for_ticks_can_be_cancelled_and_another_one_goes_on(
 
     with market.ticks() as ticks:
         assert asyncio.run(main(ticks)) == tape.count
+
+
+def test_a_cancelled_task_does_not_take_the_news_of_the_next_one_with_it(market: openbell.Market, tape: Tape) -> None:
+    class Patient:
+        """A watch whose every wait lasts until something comes, however long."""
+
+        def __init__(self, watch: Watch) -> None:
+            self._watch = watch
+
+        def wait(self, timeout_ns: int) -> bool:
+            return self._watch.wait(10_000_000_000 if timeout_ns else 0)
+
+    async def main(ticks: Ticks) -> int:
+        ticks._ready().watch = cast(Watch, Patient(ticks._ready().watch))
+        task = asyncio.create_task(ticks.read_async())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        # Its wait goes on in the helper thread, is told of this, and tells nobody.
+        waiting = asyncio.create_task(ticks.read_async(timeout=60))
+        await asyncio.sleep(0.05)
+        tape.write(1)
+        began = time.monotonic()
+        found = await waiting
+        assert time.monotonic() - began < 9
+        return len(found)
+
+    with market.ticks() as ticks:
+        assert asyncio.run(main(ticks)) == 1
+
+
+def test_a_read_of_any_number_takes_no_more_memory_than_there_can_be_records(
+    market: openbell.Market, tape: Tape
+) -> None:
+    with market.ticks() as ticks:
+        tape.write(3)
+        assert len(ticks.read(10**15, timeout=0)) == 3
+        assert len(ticks._buffer) < 1 << 20
+        tape.write(3)
+        assert sum(len(batch.records) for batch in ticks.batches(10**30, timeout=0)) == 3
+    with market.ticks(mode="tethered") as ticks:
+        tape.write(3)
+        found = 0
+        for batch in ticks.batches(10**30, timeout=0):
+            found += len(batch)
+            batch.release()
+        assert found == 3
+
+
+@pytest.mark.parametrize("timeout", [-1.0, float("nan")])
+def test_a_time_that_is_none_is_refused(market: openbell.Market, timeout: float) -> None:
+    with market.ticks() as ticks:
+        for wait in (ticks.take, lambda t: ticks.read(1, t), lambda t: next(ticks.batches(1, t))):
+            with pytest.raises(InvalidArgument, match="timeout must be a number of seconds"):
+                wait(timeout)
 
 
 # ---- tethered readers ----
@@ -430,6 +489,7 @@ def test_tail_prints_an_object_a_record_and_ends_with_what_there_was(market: ope
 
 
 def test_tail_ends_in_time_and_by_ctrl_c(market: openbell.Market, tape: Tape) -> None:
+    tape.write(10)
     with started("tail", market.feed, "--oldest") as endless:
         endless.until(lambda: endless.out.count("\n") > 3)
         endless.send(signal.SIGINT)

@@ -167,6 +167,11 @@ class Stream:
             None if self._held is None else self._held.tethers,
         )
 
+    def wait(self, timeout_ns: int) -> bool:
+        """Wait until there is something to read, for `timeout_ns` at most; may return True too early."""
+        # What is there already need not be news: a task that was cancelled may have been told of it, and not read it.
+        return self.follower.waiting or self.watch.wait(timeout_ns) or self.follower.waiting
+
     def records(self, index: int, position: int, count: int) -> NDArray[np.void]:
         """Return `count` records of a ring from `position` on, which lie there in a row: its own memory."""
         body = self._rings[index]

@@ -16,6 +16,7 @@ from openbell.errors import FeedError, FeedGone, FeedNotFound, InvalidArgument
 from openbell.market.batch import Batch
 from openbell.market.selection import Selection
 from openbell.market.stream import Options, Start, Stream
+from openbell.market.waiting import checked
 from openbell.record import RECORD_SIZE, ROW_NONE, GapReason
 from openbell.record import dtype as record_dtype
 
@@ -98,7 +99,9 @@ class Ticks:
         FeedGone
             The feed was stopped, or restarted and this market is not to be attached again.
         FeedError
-            This is closed, or was forked, or a `Batch` is not released.
+            This is closed, or was forked, or another thread is reading it, or a `Batch` is not released.
+        InvalidArgument
+            The time is negative, or no number.
         """
         deadline = _deadline(timeout)
         while True:
@@ -149,6 +152,8 @@ class Ticks:
 
     def _read_now(self, max_records: int) -> NDArray[np.void]:
         stream = self._ready()
+        # There is never more to be had: a greater number is no reason for a greater buffer.
+        max_records = min(max_records, stream.follower.most)
         room = (max_records + ROOM_BEYOND) * RECORD_SIZE
         if len(self._buffer) < room:
             self._buffer = bytearray(room)
@@ -187,7 +192,9 @@ class Ticks:
 
     def _batch_now(self, max_records: int) -> Batch | None:
         stream = self._ready()
-        ring, position, count = stream.follower.lend(max_records) if stream.lends else (_COPIED, 0, 0)
+        ring, position, count = (
+            stream.follower.lend(min(max_records, stream.follower.most)) if stream.lends else (_COPIED, 0, 0)
+        )
         if ring == _COPIED:
             found = self._read_now(max_records)
             return Batch(found, None) if len(found) else None
@@ -234,7 +241,7 @@ class Ticks:
         while True:
             stream = self._ready()
             wait_ns = _LOOK_NS if deadline is None else _slice_ns(deadline)
-            if stream.watch.wait(wait_ns) or stream.follower.waiting:
+            if stream.wait(wait_ns):
                 return True
             if not stream.session.alive and self._over(stream):
                 return True
@@ -253,8 +260,7 @@ class Ticks:
         while True:
             stream = self._ready()
             # In a thread of its own, without the GIL.
-            news = await loop.run_in_executor(self._executor, stream.watch.wait, _slice_ns(deadline))
-            if news or stream.follower.waiting:
+            if await loop.run_in_executor(self._executor, stream.wait, _slice_ns(deadline)):
                 return True
             if not stream.session.alive and self._over(stream):
                 return True
@@ -385,6 +391,7 @@ def _positive(max_records: int) -> None:
 
 
 def _deadline(timeout: float | None) -> float | None:
+    timeout = checked(timeout)
     return None if timeout is None else time.monotonic() + timeout
 
 

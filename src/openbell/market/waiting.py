@@ -99,7 +99,7 @@ class Waiters:
 
     def wait(self, timeout_s: float | None) -> bool:
         """Wait in the calling thread."""
-        return self._waiter(threading.current_thread()).wait(_checked(timeout_s))
+        return self._waiter(threading.current_thread()).wait(checked(timeout_s))
 
     async def wait_async(self, timeout_s: float | None) -> bool:
         """Wait in the calling task."""
@@ -109,7 +109,7 @@ class Waiters:
 
     async def wait_as(self, waiter: Waiter, timeout_s: float | None) -> bool:
         """Wait in the calling task with a waiter of its own."""
-        return await self._bellman.wait(waiter, _checked(timeout_s))
+        return await self._bellman.wait(waiter, checked(timeout_s))
 
     def _waiter(self, whose: object) -> Waiter:
         with self._lock:
@@ -119,7 +119,14 @@ class Waiters:
             return found
 
 
-def _checked(timeout_s: float | None) -> float | None:
+def checked(timeout_s: float | None) -> float | None:
+    """Return a time to wait, None for one without an end.
+
+    Raises
+    ------
+    InvalidArgument
+        It is negative, or no number.
+    """
     if timeout_s is not None and not timeout_s >= 0:
         raise InvalidArgument(f"timeout must be a number of seconds from 0, or None for no end, not {timeout_s!r}")
     return None if timeout_s == math.inf else timeout_s
