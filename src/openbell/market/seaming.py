@@ -15,9 +15,6 @@ from openbell.market.selection import Selection
 from openbell.market.stream import Held, Options, Seam, Stream
 from openbell.market.taking import take
 from openbell.market.ticks import Ticks
-from openbell.memory.consumers import Consumers
-from openbell.memory.names import CONSUMERS
-from openbell.memory.segment import Kind
 
 if TYPE_CHECKING:
     from openbell.market.attachment import Attachment
@@ -75,8 +72,7 @@ def _tethered(session: Session, symbols: tuple[str, ...] | None, options: Option
 
 def _await_applied(session: Session, starts: Sequence[int]) -> None:
     rings = session.rings()
-    bell = Consumers(session.generation.open(CONSUMERS, Kind.CONSUMERS, writable=True)).applied_bell
-    watch = Watch(rings, "applied", bell)
+    watch = Watch(rings, "applied", session.consumers.applied_bell)
     deadline = time.monotonic() + APPLY_S
     while any(ring.positions(body)["applied"] < start for body, start in zip(rings, starts, strict=True)):
         if not session.alive:

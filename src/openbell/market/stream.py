@@ -14,9 +14,7 @@ from openbell.core.follow import Follower
 from openbell.core.watch import WAITS, Watch
 from openbell.errors import FeedGone, FeedNotFound, InvalidArgument
 from openbell.market.tick import Tick
-from openbell.memory.consumers import Consumer, Consumers
-from openbell.memory.names import CONSUMERS
-from openbell.memory.segment import Kind
+from openbell.memory.consumers import Consumer
 from openbell.record import RECORD_SIZE
 from openbell.record import dtype as record_dtype
 
@@ -146,8 +144,7 @@ class Stream:
         self.session = session
         self.pid = os.getpid()
         self._rings = session.rings()
-        body = session.generation.open(CONSUMERS, Kind.CONSUMERS, writable=True)
-        self.watch = Watch(self._rings, "head", Consumers(body).published_bell, options.wait)
+        self.watch = Watch(self._rings, "head", session.consumers.published_bell, options.wait)
         rows = selection.mask(session.directory, session.reader.data_rows)
         self.lends = options.mode == "tethered" and selection.whole and not isinstance(begin, Seam)
         if not isinstance(begin, Seam):
