@@ -8,6 +8,7 @@ furthest from their mean. The feed does not notice: what this process is too slo
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 import time
@@ -69,7 +70,12 @@ def main(feed: str, seconds: float = float("inf")) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(f"usage: {sys.argv[0]} FEED [SECONDS]")
-    with contextlib.suppress(KeyboardInterrupt):
-        main(sys.argv[1], *map(float, sys.argv[2:3]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("feed")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
+    arguments = parser.parse_args()
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            main(arguments.feed, arguments.seconds)
+    except openbell.OpenBellError as error:
+        sys.exit(f"indicators: {error}")

@@ -46,6 +46,8 @@ def main() -> int:
     parser.add_argument("--interval", type=float, default=1.0, help="seconds from one look to the next")
     parser.add_argument("--looks", type=int, default=0, help="end after so many looks")
     options = parser.parse_args()
+    if options.top < 1 or options.interval < 0:
+        parser.error("--top is 1 at least, --interval 0 at least")
     try:
         with openbell.attach(options.feed) as market:
             for number in itertools.count(1):

@@ -48,8 +48,8 @@ def most_traded(market: openbell.Market, count: int = 50) -> list[str]:
 
 async def main(feed: str, symbols: list[str]) -> None:
     """Follow until Ctrl-C."""
-    # With `reattach`, a restart of the feed is a gap in the stream, and not the end of it.
-    with openbell.attach(feed, reattach=True, wait_s=60.0) as market:
+    # With `reattach`, a restart of the feed is a gap in the stream, and not the end of it: `async for` waits meanwhile.
+    with openbell.attach(feed, reattach=True) as market:
         strategy = Breakout()
         with market.ticks(symbols or most_traded(market), kinds=["trade"]) as ticks:
             async for tick in ticks:
@@ -63,5 +63,8 @@ async def main(feed: str, symbols: list[str]) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(f"usage: {sys.argv[0]} FEED [SYMBOL]...")
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main(sys.argv[1], sys.argv[2:]))
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(main(sys.argv[1], sys.argv[2:]))
+    except openbell.OpenBellError as error:
+        sys.exit(f"strategy_async: {error}")

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import gc
 import os
+import sys
 import time
 
 import numpy as np
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"))
     arguments = parser.parse_args()
     if arguments.cpu is not None:
+        if arguments.cpu not in os.sched_getaffinity(0):
+            parser.error(f"--cpu: this process may run on {sorted(os.sched_getaffinity(0))}, not on {arguments.cpu}")
         os.sched_setaffinity(0, {arguments.cpu})
     with (
         openbell.attach(arguments.feed) as market,
@@ -58,5 +61,8 @@ def follow(ticks: openbell.Ticks, end: float) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        main()
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            main()
+    except openbell.OpenBellError as error:
+        sys.exit(f"strategy_spin: {error}")

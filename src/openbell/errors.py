@@ -107,6 +107,36 @@ class ExpressionError(OpenBellError, ValueError):
         return f"{printable(self.reason)}\n    {printable(self.expression)}\n    {marks}"
 
 
+class UnknownColumn(OpenBellError, KeyError, AttributeError):
+    """Say that there is no such column, which one was probably meant, and which there are.
+
+    As columns are attributes, too, it is an AttributeError besides: `hasattr` and the like work.
+
+    Attributes
+    ----------
+    column : str
+        What was asked for.
+    """
+
+    def __init__(self, column: str, known: tuple[str, ...], copied: bool = False, needs: tuple[str, ...] = ()) -> None:
+        super().__init__(column, known, copied, needs)
+        self.column = column
+        self._known = known
+        self._copied = copied
+        self._needs = needs
+
+    def __str__(self) -> str:
+        from openbell.market.nearby import nearby
+
+        known = ", ".join(self._known)
+        if self._needs:
+            return f"column {self.column!r} needs {', '.join(self._needs)}, and only {known} were copied"
+        near = nearby(self.column, self._known)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        there = "only these were copied:" if self._copied else "the columns are"
+        return f"no column {self.column!r}{hint}; {there} {known}"
+
+
 class UnknownSymbol(OpenBellError, KeyError):
     """Say that a feed has no such symbol, and which of its symbols were probably meant.
 

@@ -148,3 +148,30 @@ def test_the_indicators_run_beside_a_feed(feed: Supervisor, feed_name: str) -> N
     finally:
         example.process.kill()
         example.process.communicate()
+
+
+@pytest.mark.parametrize("name", ["strategy_async", "strategy_spin", "indicators"])
+def test_an_example_says_in_one_line_that_there_is_no_such_feed(name: str, feed_name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), feed_name],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{name}: no feed '{feed_name}' is running") and done.stderr.count("\n") == 1
+
+
+def test_the_spinning_strategy_names_the_processors_that_there_are(feed_name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "strategy_spin.py"), feed_name, "--cpu", "99999"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--cpu: this process may run on [" in done.stderr

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import command_line
@@ -17,8 +19,8 @@ import pytest
 from feed_driver import Driver, configure
 
 import openbell
-from openbell.errors import ExpressionError, UnknownSymbol
-from openbell.market import DERIVED, Market
+from openbell.errors import ExpressionError, FeedGone, InvalidArgument, UnknownColumn, UnknownSymbol
+from openbell.market import DERIVED, Market, Snapshot
 from openbell.market.columns import NAMES
 from openbell.supervisor import Supervisor
 
@@ -93,7 +95,7 @@ def test_a_snapshot_of_some_columns_has_those_and_what_derived_ones_need(market:
         _ = some.vwap
     with pytest.raises(KeyError, match="no column 'size'"):
         some.row(some.symbols[0])
-    with pytest.raises(KeyError, match="no column 'lsat'; the columns are last, size"):
+    with pytest.raises(KeyError, match=r"no column 'lsat'; did you mean last\?; the columns are last, size"):
         market.snapshot(columns=("lsat",))
     with pytest.raises(KeyError, match="no column 'version'"):
         market.snapshot(columns=("version",))
@@ -342,3 +344,79 @@ def test_sql_without_duckdb_says_what_to_install(market: Market, tmp_path: Path)
         2,
         'duckdb_sql: this needs DuckDB: pip install "openbell[duckdb]"',
     )
+
+
+# ---- what people get wrong ----
+
+
+def test_a_column_that_is_not_there_is_told_with_what_was_meant(market: Market) -> None:
+    snapshot = market.snapshot(columns="last")
+    assert list(snapshot) == ["last"]
+    asks: list[Callable[[], object]] = [
+        lambda: market.column("lsat"),
+        lambda: market.snapshot(columns=["lsat"]),
+        lambda: market.changes("lsat"),
+        lambda: snapshot["lsat"],
+        lambda: snapshot.to_dict(["lsat"]),
+    ]
+    for ask in asks:
+        with pytest.raises(UnknownColumn, match=r"no column 'lsat'; did you mean last\?; the columns are "):
+            ask()
+    with pytest.raises(UnknownColumn, match="column 'vwap' needs turnover, volume, and only last were copied"):
+        _ = snapshot.vwap
+    assert hasattr(snapshot, "last") and not hasattr(snapshot, "bid")
+    copied = pickle.loads(pickle.dumps(UnknownColumn("bid", ("last",))))
+    assert str(copied) == "no column 'bid'; the columns are last"
+
+
+def test_a_call_that_makes_no_sense_is_an_error_of_ours(market: Market) -> None:
+    snapshot = market.snapshot()
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: market[3], "a symbol is text"),  # type: ignore[index]
+        (lambda: market.scan("last > 1", top=-1), "top must be a whole number from 0"),
+        (lambda: market.scan("last > 1", top=1.5), "top must be a whole number from 0"),  # type: ignore[arg-type]
+        (lambda: market.bars(n=0), "n must be a whole number from 1"),
+        (lambda: snapshot.where(np.array([True])), f"keep must be {SYMBOLS} booleans"),
+        (lambda: snapshot.where(snapshot.last), f"keep must be {SYMBOLS} booleans"),  # type: ignore[arg-type]
+        (lambda: snapshot.take(snapshot.last > 1), "a mask is for `where`"),  # type: ignore[arg-type]
+    ]
+    for call, said in calls:
+        with pytest.raises(InvalidArgument, match=said):
+            call()
+
+
+def test_one_name_is_no_sequence_of_letters_and_lists_do_for_arrays(market: Market) -> None:
+    symbol = market.symbols[1]
+    one = market.snapshot(symbol, "last")
+    assert (one.symbols, list(one)) == ((symbol,), ["last"])
+    assert list(one.to_dict("last")) == ["symbol", "last"]
+    whole = market.snapshot()
+    assert whole.take([1, 0]).symbols == (market.symbols[1], market.symbols[0])
+    assert whole.take([]).symbols == ()
+    keep = [False] * SYMBOLS
+    keep[1] = True
+    assert whole.where(keep).symbols == (symbol,)
+
+
+def test_a_snapshot_goes_to_another_process_without_the_bars(market: Market) -> None:
+    taken = market.snapshot(columns=["last", "turnover", "volume"])
+    copied = pickle.loads(pickle.dumps(taken))
+    assert copied.symbols == taken.symbols
+    np.testing.assert_array_equal(copied.last, taken.last)
+    np.testing.assert_array_equal(copied.vwap, taken.vwap)
+    with pytest.raises(FeedGone, match="name it in columns="):
+        _ = copied.volume_z
+    with_bars = market.snapshot(columns=["volume_z"])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(with_bars)).volume_z, with_bars.volume_z)
+
+
+def test_what_comes_while_a_copy_is_taken_is_not_older_than_nothing(market: Market) -> None:
+    received = np.array([0, 5_000_000_000, 7_000_000_000], np.int64)
+    made = Snapshot.of_columns("f", ("A", "B", "C"), {"receive_ns": received}, taken_ns=6_000_000_000)
+    np.testing.assert_array_equal(made.staleness, [np.nan, 1.0, 0.0])
+
+
+def test_a_constant_that_is_too_great_warns_nobody(market: Market) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert market.scan("9.0 ** 999 ** 2 < last").symbols == ()

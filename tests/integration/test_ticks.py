@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from typing import cast
 
 import numpy as np
 import pytest
-from command_line import run, started
+from command_line import environment, run, started
 from feed_driver import configure
 from tick_feed import Tape
 
@@ -504,11 +506,19 @@ def test_tail_ends_in_time_and_by_ctrl_c(market: openbell.Market, tape: Tape) ->
         assert bounded.end() == 130
 
 
+def test_a_reader_who_has_enough_of_tail_is_no_error(market: openbell.Market, tape: Tape) -> None:
+    # More than a pipe holds: the command is in the middle of it when its reader goes.
+    tape.write(3_000)
+    command = f"{sys.executable} -m openbell tail {market.feed} --oldest | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, "")
+
+
 def test_tail_says_what_is_wrong(market: openbell.Market) -> None:
-    for arguments, said in (
-        (("nobody", "--count", "1"), "has no symbol 'nobody'"),
-        (("--kinds", "news"), "'news' is no kind of record"),
+    for arguments, status, said in (
+        (("nobody", "--count", "1"), 1, "has no symbol 'nobody'"),
+        (("--kinds", "news"), 2, "'news' is no kind of record"),
     ):
         done = run("tail", market.feed, *arguments)
-        assert done.returncode in (1, 2)
+        assert done.returncode == status
         assert said in done.stderr and "Traceback" not in done.stderr

@@ -59,7 +59,7 @@ def example() -> Snapshot:
         ("range_position", [0.5, 0.5, NAN, NAN]),
         ("turnover_share", [0.7, 0.3, 0.0, 0.0]),
         ("volume_z", [NAN] * 4),
-        ("staleness", [2.500000123, 0.0, -5e-9, NAN]),
+        ("staleness", [2.500000123, 0.0, 0.0, NAN]),
     ],
 )
 def test_a_derived_column_is_what_its_name_says(
@@ -171,7 +171,7 @@ def test_the_top_of_many_is_the_beginning_of_the_whole_order() -> None:
 
 
 def test_a_negative_top_is_refused() -> None:
-    with pytest.raises(ValueError, match="top must not be negative, and is -1"):
+    with pytest.raises(ValueError, match="top must be a whole number from 0, not -1"):
         example().scan("last > 0", top=-1)
 
 

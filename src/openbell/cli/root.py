@@ -36,7 +36,20 @@ def _show_version(context: click.Context, option: click.Parameter, asked: bool) 
         context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Root(click.Group):
+    """The verbs. Whoever has enough of their output (`openbell tail cn | head`) is no fault of theirs: status 0."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Left to click it would be status 1.
+            _give_up_stdout()
+            return OK
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--version",
     is_flag=True,
@@ -83,14 +96,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _complain(error, USAGE)
     except BrokenPipeError:
-        # Whoever read our output has enough (`openbell snapshot cn | head`). The interpreter would flush
-        # once more at exit and complain: give it somewhere to flush to.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Of the flush above: what was printed was little enough to wait for it.
+        _give_up_stdout()
         return OK
     except (OpenBellError, OSError) as error:
         return _complain(error, FAILED)
     return outcome if isinstance(outcome, int) else OK
+
+
+def _give_up_stdout() -> None:
+    # The interpreter would flush once more at exit and complain: give it somewhere to flush to.
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: Exception, status: int) -> int:

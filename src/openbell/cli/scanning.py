@@ -176,7 +176,7 @@ class Once(View):
             self._csv(["taken_ns", "symbol", *question.shown])
             self._rows_as_csv(found)
         elif not self._output.as_json:
-            self._output.console().print(table(question, found))
+            _print(question, found)
         self._people.say(question.summary(found))
         self._output.result(question.result(found))
 
@@ -209,10 +209,12 @@ class Watch(View):
             self._output.result(question.result(found))
         elif self._live is not None:
             title = f"{_clock(found.taken_ns)}  {question.summary(found)}"
-            self._live.update(Group(title, table(question, found)), refresh=True)
+            # Title, header, and the line of the cursor are on the screen as well.
+            fit = max(self._live.console.height - 3, 1)
+            self._live.update(Group(title, table(question, found, fit)), refresh=True)
         else:
             self._output.say(f"{_clock(found.taken_ns)}  {question.summary(found)}")
-            self._output.console().print(table(question, found))
+            _print(question, found)
 
     def close(self) -> None:
         """See `View.close`."""
@@ -248,8 +250,37 @@ class Alerts(View):
         self._before = frozenset(found.symbols)
 
 
-def table(question: Question, found: "Snapshot") -> "Table":
-    """Return the answer for a terminal."""
+def _print(question: Question, found: "Snapshot") -> None:
+    """Print the answer. A whole market takes a drawn table ten seconds, and this one of them."""
+    from rich.cells import cell_len
+
+    shown = [word(symbol) for symbol in found.symbols[: question.top]]
+    columns = [["symbol", *shown]]
+    for name in question.shown:
+        values = found.column(name)[: len(shown)].tolist()
+        columns.append([name, *(_cell(name, value) for value in values)])
+    widths = [max(map(cell_len, column)) for column in columns]
+    for place, row in enumerate(zip(*columns, strict=True)):
+        symbol, *cells = (
+            " " * (width - cell_len(cell)) + cell if at else cell + " " * (width - cell_len(cell))
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        if place == 0:
+            click.secho("  ".join((symbol, *cells)), bold=True)
+            continue
+        coloured = (_in_colour(name, cell, found, place - 1) for name, cell in zip(question.shown, cells, strict=True))
+        click.echo("  ".join((symbol, *coloured)))
+
+
+def _in_colour(name: str, cell: str, found: "Snapshot", place: int) -> str:
+    if name not in _CHANGES:
+        return cell
+    value = found.column(name).item(place)
+    return click.style(cell, fg="green" if value > 0 else "red") if value and value == value else cell
+
+
+def table(question: Question, found: "Snapshot", most: int) -> "Table":
+    """Return the first rows of the answer for a terminal."""
     from rich.table import Table
     from rich.text import Text
 
@@ -257,7 +288,7 @@ def table(question: Question, found: "Snapshot") -> "Table":
     drawn.add_column("symbol", no_wrap=True)
     for name in question.shown:
         drawn.add_column(name, justify="right", no_wrap=True)
-    for place, symbol in enumerate(found.symbols[: question.top]):
+    for place, symbol in enumerate(found.symbols[: question.top][:most]):
         cells = (_coloured(name, found.column(name)[place].item()) for name in question.shown)
         drawn.add_row(Text(word(symbol)), *cells)
     return drawn

@@ -46,12 +46,17 @@ def tail(
     "feed" in it, says how many there were.
     """
     import openbell
+    from openbell.errors import InvalidArgument
     from openbell.signals import StopSignals
 
     output = Output(as_json)
     with openbell.attach(feed, reattach=reattach) as market, StopSignals() as signals:
         wanted = None if kinds is None else [each.strip() for each in kinds.split(",")]
-        with market.ticks(symbols or None, wanted, start="oldest" if oldest else "now") as ticks:
+        try:
+            following = market.ticks(symbols or None, wanted, start="oldest" if oldest else "now")
+        except InvalidArgument as error:
+            raise click.BadParameter(str(error), param_hint="--kinds") from None
+        with following as ticks:
             ended = _follow(ticks, output, signals, count, seconds)
             summary = {
                 "feed": feed,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import operator
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
 from openbell.core import bars as core
-from openbell.errors import FeedError
+from openbell.errors import FeedError, InvalidArgument, UnknownColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +95,7 @@ class Bars:
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return the array `name`, such as ``"close"``."""
         if name not in NAMES:
-            raise KeyError(f"no column {name!r} of bars; the columns are {', '.join(NAMES)}")
+            raise UnknownColumn(name, NAMES)
         found: NDArray[Any] = getattr(self, name)
         return found
 
@@ -113,8 +114,8 @@ class Bars:
 
 def bars_of(session: Session, symbol: str | None, n: int | None) -> Bars:
     """Copy bars as `Market.bars` does, of one generation of a feed."""
-    if n is not None and n < 1:
-        raise ValueError(f"n must be 1 or more, not {n}")
+    if n is not None and (not isinstance(n, SupportsIndex) or operator.index(n) < 1):
+        raise InvalidArgument(f"n must be a whole number from 1, not {n!r}")
     reader = session.bars_reader
     if reader is None:
         raise FeedError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from openbell.core import words
-from openbell.errors import FeedGone, InvalidArgument
+from openbell.errors import FeedGone, InvalidArgument, UnknownColumn
 from openbell.market.columns import NAMES
 from openbell.market.waiting import Waiter
 
@@ -211,7 +211,7 @@ class ChangeStream:
         """Turn to a run of the feed, of which nothing has been looked at."""
         places = {name: place for place, name in session.public}
         if self._column not in places:
-            raise KeyError(f"no column {self._column!r}; the columns are {', '.join(places)}")
+            raise UnknownColumn(self._column, tuple(places))
         self._session = session
         self._index = places[self._column]
         self._dtype = session.dtypes[self._column]

@@ -80,7 +80,7 @@ class Columns(ABC):
 
         Raises
         ------
-        KeyError
+        UnknownColumn
             There is no such column; the message lists them.
         """
 

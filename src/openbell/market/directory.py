@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openbell.core.symbols import SymbolTable
-from openbell.errors import UnknownSymbol
+from openbell.errors import InvalidArgument, UnknownSymbol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +64,8 @@ class Directory:
         UnknownSymbol
             The table has no such symbol.
         """
+        if not isinstance(symbol, str):
+            raise InvalidArgument(f"a symbol is text, such as '600519.SH', and not {symbol!r}")
         key = symbol.encode("utf-8", "surrogatepass")
         row = self.table.lookup(key)
         if row < 0:

@@ -24,14 +24,14 @@ TIMES: Final = frozenset({"trade_exchange_ns", "quote_exchange_ns", "receive_ns"
 
 def to_dict(snapshot: Snapshot, columns: Sequence[str] | None) -> dict[str, NDArray[Any]]:
     """See `Snapshot.to_dict`."""
-    names = tuple(snapshot) if columns is None else columns
+    names = _names(snapshot, columns)
     return {"symbol": np.array(snapshot.symbols, np.str_)} | {name: snapshot.column(name) for name in names}
 
 
 def to_arrow(snapshot: Snapshot, columns: Sequence[str] | None) -> pyarrow.Table:
     """See `Snapshot.to_arrow`."""
     arrow = _library("pyarrow", "arrow")
-    names = tuple(snapshot) if columns is None else columns
+    names = _names(snapshot, columns)
     arrays = {"symbol": arrow.array(snapshot.symbols, arrow.string())}
     for name in names:
         column = snapshot.column(name)
@@ -66,7 +66,7 @@ def to_pandas(snapshot: Snapshot, columns: Sequence[str] | None) -> pandas.DataF
     """See `Snapshot.to_pandas`."""
     frames = _library("pandas", "pandas")
     index = frames.Index(snapshot.symbols, name="symbol")
-    names = tuple(snapshot) if columns is None else columns
+    names = _names(snapshot, columns)
     series = {}
     for name in names:
         column = snapshot.column(name)
@@ -80,6 +80,11 @@ def to_pandas(snapshot: Snapshot, columns: Sequence[str] | None) -> pandas.DataF
             series[name] = frames.Series(column, index=index, copy=False)
     found: pandas.DataFrame = frames.DataFrame(series, index=index, copy=False)
     return found
+
+
+def _names(snapshot: Snapshot, columns: Sequence[str] | None) -> Sequence[str]:
+    # One name alone is no sequence of letters.
+    return tuple(snapshot) if columns is None else (columns,) if isinstance(columns, str) else columns
 
 
 def _library(name: str, extra: str) -> Any:

@@ -15,7 +15,7 @@ from openbell.market.followed import Followed
 from openbell.market.row import Level, Row
 from openbell.market.session import FIXED
 from openbell.market.snapshot import Snapshot
-from openbell.market.taking import scan_market, take
+from openbell.market.taking import names_of, scan_market, take
 from openbell.monitor.subscriptions import SubscriptionState
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Market(Followed):
 
         Raises
         ------
-        KeyError
+        UnknownColumn
             There is no such column; the message lists them.
         FeedGone
             The feed was stopped or restarted.
@@ -163,8 +163,8 @@ class Market(Followed):
 
     def snapshot(
         self,
-        symbols: Iterable[str] | None = None,
-        columns: Iterable[str] | None = None,
+        symbols: Iterable[str] | str | None = None,
+        columns: Iterable[str] | str | None = None,
         only_traded: bool | None = None,
     ) -> Snapshot:
         """Return a copy of all known symbols' rows, or of some, each consistent in itself.
@@ -173,7 +173,7 @@ class Market(Followed):
 
         Parameters
         ----------
-        symbols : iterable of str, optional
+        symbols : iterable of str, or str, optional
             Which ones, in this order. All that the feed knows by default, in row order.
         columns : iterable of str, optional
             Which columns to copy: fewer are quicker. Of derived ones, what they need is copied. All by default.
@@ -191,13 +191,13 @@ class Market(Followed):
         ------
         UnknownSymbol
             The feed has no symbol of that name.
-        KeyError
+        UnknownColumn
             There is no column of that name; the message lists them.
         FeedGone
             The feed was stopped or restarted.
         """
-        wanted = None if symbols is None else tuple(symbols)
-        names = None if columns is None else tuple(columns)
+        wanted = names_of(symbols)
+        names = names_of(columns)
         return self._attachment.read(lambda session: take(session, wanted, names, only_traded))
 
     def scan(
@@ -206,7 +206,7 @@ class Market(Followed):
         sort: str | None = None,
         top: int | None = None,
         descending: bool = True,
-        columns: Iterable[str] | None = None,
+        columns: Iterable[str] | str | None = None,
         only_traded: bool | None = None,
     ) -> Snapshot:
         """Return a snapshot of the symbols for which an expression holds.
@@ -231,10 +231,10 @@ class Market(Followed):
         ------
         ExpressionError
             An expression cannot be understood; the error says what is wrong, and where.
-        KeyError, FeedGone
+        UnknownColumn, FeedGone
             As `snapshot`.
-        ValueError
-            `top` is negative.
+        InvalidArgument
+            `top` is no whole number from 0.
 
         Examples
         --------
@@ -242,7 +242,7 @@ class Market(Followed):
 
             market.scan("change_pct > 3 and spread_bps < 20", sort="turnover", top=20).to_pandas()
         """
-        names = None if columns is None else tuple(columns)
+        names = names_of(columns)
         return self._attachment.read(
             lambda session: scan_market(session, expression, sort, top, descending, names, only_traded)
         )
@@ -275,8 +275,8 @@ class Market(Followed):
             The feed keeps no bars.
         UnknownSymbol
             The feed has no such symbol; the message names those that are like it.
-        ValueError
-            `n` is below 1.
+        InvalidArgument
+            `n` is no whole number from 1.
         FeedGone
             The feed does not run.
         """
@@ -326,7 +326,7 @@ class Market(Followed):
         ------
         InvalidArgument
             A threshold makes no sense, or `min_ticks` comes without `tick`.
-        KeyError
+        UnknownColumn
             There is no such column; the message lists them.
         UnknownSymbol
             The feed has no such symbol; the message names those that are like it.

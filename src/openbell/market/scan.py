@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
+from openbell.errors import InvalidArgument
 from openbell.market.expression import Expression
 from openbell.market.terms import Frame
 
@@ -49,11 +51,11 @@ def scan(
 
     Raises
     ------
-    ExpressionError, ValueError
+    ExpressionError, InvalidArgument
         As in `Snapshot.scan`.
     """
-    if top is not None and top < 0:
-        raise ValueError(f"top must not be negative, and is {top}")
+    if top is not None and (not isinstance(top, SupportsIndex) or operator.index(top) < 0):
+        raise InvalidArgument(f"top must be a whole number from 0, not {top!r}")
     held = understand(expression, known) if isinstance(expression, str) else expression
     places = held.places(Frame(table))
     if sort is None:

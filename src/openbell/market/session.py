@@ -12,7 +12,7 @@ import numpy as np
 from openbell.core import snapshot as core
 from openbell.core.bars import BarsReader
 from openbell.core.snapshot import SnapshotReader
-from openbell.errors import FeedNotFound
+from openbell.errors import FeedNotFound, UnknownColumn
 from openbell.market.columns import INTERNAL, public
 from openbell.market.directory import Directory
 from openbell.market.pulse import Pulse
@@ -135,14 +135,14 @@ class Session:
 
         Raises
         ------
-        KeyError
+        UnknownColumn
             There is no such column; the message lists them.
         """
         array = self._live.get(name)
         if array is None:
             known = public(self.reader.columns)
             if name not in known:
-                raise KeyError(f"no column {name!r}; the columns are {', '.join(known)}")
+                raise UnknownColumn(name, known)
             self._live[name] = array = self._column(name)
         return array
 

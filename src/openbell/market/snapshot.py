@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openbell.errors import UnknownSymbol
+from openbell.errors import FeedGone, InvalidArgument, UnknownColumn, UnknownSymbol
 from openbell.market import export
 from openbell.market.columns import NAMES, Column
 from openbell.market.derived import DERIVED, FORMULAS, WIDER, DerivedColumns, compute, needs
@@ -49,6 +49,10 @@ class Layout:
     def of(cls, dtypes: Mapping[str, np.dtype[Any]], book_levels: int = 0) -> Layout:
         """Return the layout of a copy of the columns `dtypes`, in their order."""
         return cls({name: at for at, name in enumerate(dtypes)}, dtypes, book_levels, (*dtypes, *DERIVED))
+
+
+def _left_behind(rows: NDArray[np.intp], taken_ns: int) -> NDArray[np.float64]:
+    raise FeedGone("a snapshot that was pickled has no bars for volume_z; name it in columns= to take it along")
 
 
 VolumeZ = Callable[["NDArray[np.intp]", int], "NDArray[np.float64]"]
@@ -146,7 +150,7 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
 
         Raises
         ------
-        KeyError
+        UnknownColumn
             There is no such column, or what it needs was not copied; the message lists the columns.
         FeedGone
             It is `volume_z`, was not asked for before, and the feed does not run any more.
@@ -163,11 +167,10 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
 
     def _derive(self, name: str) -> NDArray[Any]:
         if name not in FORMULAS and name not in WIDER:
-            names = ", ".join((*self._layout.places, *DERIVED))
-            raise KeyError(f"no column {name!r}; the columns are {names}")
+            # Of the whole feed, or only of what was asked for.
+            raise UnknownColumn(name, (*self._layout.places, *DERIVED), copied=name in NAMES)
         if missing := [each for each in needs(name) if each not in self._layout.places]:
-            copied = ", ".join(self._layout.places)
-            raise KeyError(f"column {name!r} needs {', '.join(missing)}, and only {copied} were copied")
+            raise UnknownColumn(name, tuple(self._layout.places), needs=tuple(missing))
         if name in FORMULAS:
             return compute(name, self)
         if name == "turnover_share":
@@ -176,7 +179,8 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
             return turnover / total if total > 0 else np.full(len(turnover), np.nan)
         if name == "staleness":
             received = self.column("receive_ns")
-            return np.where(received == 0, np.nan, (self.taken_ns - received) / 1e9)
+            # What was received while the copy was taken is not older than nothing.
+            return np.where(received == 0, np.nan, np.maximum((self.taken_ns - received) / 1e9, 0.0))
         if self._volume_z is None:
             return np.full(len(self.symbols), np.nan)
         return self._volume_z(self.rows, self.taken_ns)
@@ -199,38 +203,52 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         first = len(NAMES) + part * levels
         return self._block[first : first + levels].view(np.float64)
 
-    def where(self, keep: NDArray[np.bool_]) -> Snapshot:
+    def where(self, keep: NDArray[np.bool_] | Sequence[bool]) -> Snapshot:
         """Return a snapshot of some of the symbols, in the same order.
 
         Parameters
         ----------
-        keep : numpy.ndarray of bool, shape (len(symbols),)
+        keep : array_like of bool, shape (len(symbols),)
             Which ones, such as ``snapshot.volume > 0``.
+
+        Raises
+        ------
+        InvalidArgument
+            It is no mask, or one of another snapshot.
         """
         # By places: for a mask, numpy counts anew for every column.
-        return self.take(np.flatnonzero(keep))
+        chosen: NDArray[Any] = np.asarray(keep)
+        if chosen.shape != (len(self.symbols),) or (chosen.dtype != np.bool_ and chosen.size):
+            raise InvalidArgument(
+                f"keep must be {len(self.symbols):,} booleans, one a symbol, not {chosen.dtype} of shape {chosen.shape}"
+            )
+        return self.take(np.flatnonzero(chosen))
 
-    def take(self, places: NDArray[np.intp]) -> Snapshot:
+    def take(self, places: NDArray[np.intp] | Sequence[int]) -> Snapshot:
         """Return a snapshot of some of the symbols, in an order of one's own.
 
         Parameters
         ----------
-        places : numpy.ndarray of intp
+        places : array_like of int
             Indices in `symbols`, such as ``numpy.argsort(snapshot.turnover)``.
         """
-        symbols = tuple(map(self.symbols.__getitem__, places.tolist()))
+        given = np.asarray(places)
+        if given.dtype == np.bool_:
+            raise InvalidArgument("places are indices, and these are booleans: a mask is for `where`")
+        chosen: NDArray[np.intp] = given.astype(np.intp, copy=False)
+        symbols = tuple(map(self.symbols.__getitem__, chosen.tolist()))
         some = Snapshot(
             self.feed,
             symbols,
-            self.rows[places],
+            self.rows[chosen],
             self._layout,
-            np.take(self._block, places, 1),
+            np.take(self._block, chosen, 1),
             self.taken_ns,
             self.undone,
-            self.subscriptions[places],
+            self.subscriptions[chosen],
             self._volume_z,
         )
-        some._derived = {name: column[places] for name, column in self._derived.items()}
+        some._derived = {name: column[chosen] for name, column in self._derived.items()}
         if "turnover" in self._layout.places:
             # Shares are those of what was taken, however little of it is kept.
             some._turnover = self._total_turnover()
@@ -261,8 +279,8 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         ------
         ExpressionError
             An expression cannot be understood; the error says what is wrong, and where.
-        ValueError
-            `top` is negative.
+        InvalidArgument
+            `top` is no whole number from 0.
         """
         return self.take(scan(self, self._layout.known, expression, sort, top, descending))
 
@@ -353,7 +371,7 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
         ------
         UnknownSymbol
             The snapshot has no such symbol.
-        KeyError
+        UnknownColumn
             Only some columns were copied.
         """
         place = self.place(symbol)
@@ -372,6 +390,10 @@ class Snapshot(DerivedColumns, Mapping[str, "NDArray[Any]"]):
 
     def __len__(self) -> int:
         return len(self._layout.places)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The bars stay where they are: another process is told what to do about it.
+        return self.__dict__ | {"_volume_z": self._volume_z and _left_behind}
 
     def __eq__(self, other: object) -> bool:
         # Mapping would compare arrays by truth value. Two snapshots are the same only if they are one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openbell.core import words
-from openbell.errors import FeedGone
+from openbell.errors import FeedGone, UnknownColumn
 from openbell.market.bars import present, volume_z
 from openbell.market.derived import DERIVED, needs
 from openbell.market.scan import understand
@@ -27,6 +28,11 @@ _CHOICES_MAX = 64
 """Choices of columns remembered, for those who choose the same ones again and again."""
 
 
+def names_of(wanted: Iterable[str] | str | None) -> tuple[str, ...] | None:
+    """Return the names of symbols or columns that were asked for: one alone is no sequence of letters."""
+    return (wanted,) if isinstance(wanted, str) else None if wanted is None else tuple(wanted)
+
+
 def take(
     session: Session, symbols: tuple[str, ...] | None, columns: tuple[str, ...] | None, only_traded: bool | None
 ) -> Snapshot:
@@ -34,7 +40,7 @@ def take(
 
     Raises
     ------
-    UnknownSymbol, KeyError
+    UnknownSymbol, UnknownColumn
         There is no such symbol, or no such column.
     FeedNotFound
         The feed was stopped before all that is needed was read.
@@ -67,7 +73,7 @@ def scan_market(
 
     Raises
     ------
-    ExpressionError, KeyError, ValueError
+    ExpressionError, UnknownColumn, InvalidArgument
         As `Market.scan`.
     FeedNotFound
         As `take`.
@@ -109,7 +115,7 @@ def _choose(session: Session, columns: tuple[str, ...] | None) -> _Choice:
         known = {*public, *DERIVED}
         for name in columns:
             if name not in known:
-                raise KeyError(f"no column {name!r}; the columns are {', '.join((*public, *DERIVED))}")
+                raise UnknownColumn(name, (*public, *DERIVED))
         wanted = set(chain.from_iterable(map(needs, columns)))
         names = [name for name in public if name in wanted]
     levels = session.reader.book_levels if columns is None else 0

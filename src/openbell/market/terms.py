@@ -207,7 +207,9 @@ _EXACT = (np.add, np.subtract, np.negative, np.abs, np.minimum, np.maximum)
 def _as_float(term: Term) -> Callable[[Frame], Any]:
     evaluate = term.evaluate
     if term.is_constant:
-        value = np.float64(evaluate(_NOWHERE))
+        # 9**9**9 is infinite, and no reason to warn anybody.
+        with np.errstate(all="ignore"):
+            value = np.float64(evaluate(_NOWHERE))
         return lambda _: value
 
     def evaluated(frame: Frame) -> Any:

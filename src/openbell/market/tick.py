@@ -22,8 +22,9 @@ class Gap:
     can know."""
     first: int | None
     last: int | None
-    """With LAP and CUT the first and the last ring position that was missed. Otherwise from when to when something may
-    be missing, ns since the epoch; None: not known, or not over yet."""
+    """With LAP and CUT the first and the last ring position that was missed, with VENUE_HOLE the first and the last of
+    the vendor's numbers that did not come. Otherwise from when to when something may be missing, ns since the epoch;
+    None: not known, or not over yet."""
 
 
 class Tick(NamedTuple):
