@@ -31,7 +31,6 @@ from openbell.core.layout cimport (
     HAS_C,
     HAS_D,
     KIND_GAP,
-    KIND_LEVEL,
     KIND_PAD,
     KIND_STATUS,
     KIND_TRADES,
@@ -39,6 +38,7 @@ from openbell.core.layout cimport (
     RECORD_SIZE,
     ROW_NONE,
     Record,
+    of_group,
 )
 from openbell.core.ring cimport RING_HEADER, RingWords, ring_words
 from openbell.core.tether cimport Tether
@@ -79,10 +79,6 @@ cdef enum Outcome:
 
 ROOM_BEYOND = SLACK
 """How many records a buffer must hold beyond those asked for: a gap, and the rest of the last group."""
-
-
-cdef inline bint _of_group(const Record *record) noexcept nogil:
-    return record.kind == KIND_LEVEL or record.kind == KIND_TRADES
 
 
 cdef class Follower:
@@ -542,7 +538,7 @@ cdef class Follower:
         while at < end and (kept < most or anywhere):
             record = &source.records[at & source.mask]
             n = 1
-            if _of_group(record):
+            if of_group(record):
                 if record.flags & FIRST_OF_GROUP:
                     n = _group(source, at)
                 elif anywhere:
@@ -736,7 +732,7 @@ cdef inline object _value(const Record *record, int index, bint there, bint whol
 
 cdef inline bint _continues(const Record *record) noexcept nogil:
     """Whether a record is the rest of the group before it."""
-    return _of_group(record) and not record.flags & FIRST_OF_GROUP
+    return of_group(record) and not record.flags & FIRST_OF_GROUP
 
 
 cdef inline uint64_t _group(const Source *source, uint64_t at) noexcept nogil:
