@@ -11,6 +11,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import command_line
@@ -275,6 +276,40 @@ def test_an_alert_tells_each_match_once_until_it_ends(market: Market, shared: Sh
     assert len(told) == len(set(told)), "a symbol that still matches was told again"
     found = market.scan(wanted)
     assert set(told) <= set(found.symbols)
+
+
+def test_watching_says_that_the_feed_is_gone_and_goes_on_with_its_next_run(feed_name: str) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(_trading(feed_name))
+        arguments = ("scan", feed_name, "trades > 0", "--watch", "--interval", "0.05", "--json")
+        watch = stack.enter_context(command_line.started(*arguments))
+        watch.until(lambda: '"matched": 3' in watch.out)
+        first.stop()
+        watch.until(lambda: "waiting for its next run" in watch.err)
+        before = len(watch.out)
+        stack.enter_context(_trading(feed_name))
+        watch.until(lambda: '"matched": 3' in watch.out[before:])
+        assert watch.err.count("waiting for its next run") == 1
+        watch.send(signal.SIGINT)
+        assert watch.end() == 130
+
+
+@contextmanager
+def _trading(feed_name: str) -> Iterator[Supervisor]:
+    """Run a feed in which three symbols have traded."""
+    with Supervisor(configure(feed_name), receivers=False) as supervisor:
+        supervisor.start()
+        Driver(supervisor, 3).trade(30)
+        yield supervisor
+
+
+def test_the_table_of_a_whole_market_is_aligned_and_coloured_only_on_a_terminal(market: Market) -> None:
+    done = command_line.run("scan", FEED, "last > 0 or isnan(last)", "--columns", "last,volume")
+    assert done.returncode == 0, done.stderr
+    header, *rows = done.stdout.splitlines()[:-1]
+    assert len(rows) == SYMBOLS
+    assert {len(row) for row in rows} == {len(header)}
+    assert "\x1b" not in done.stdout
 
 
 # ---- the examples ----

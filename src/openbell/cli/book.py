@@ -87,6 +87,7 @@ def _line(found: "Book | str") -> str:
 def _render(found: "Book | str") -> "RenderableType":
     import time
 
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -100,7 +101,7 @@ def _render(found: "Book | str") -> "RenderableType":
         (word(found.symbol), "bold"),
         f"  spread {_cell(found.spread)}  mid {_cell(found.mid)}  bids' share {_share(found.imbalance)}  ({age}{kept})",
     )
-    table = Table(box=None, header_style="dim", title=title, title_justify="left", title_style="")
+    table = Table(box=None, header_style="dim")
     for name in ("bid size", "bid", "ask", "ask size"):
         table.add_column(name, justify="right", no_wrap=True)
     bids = list(zip(found.bid_sizes.tolist(), found.bids.tolist(), strict=True))
@@ -109,7 +110,8 @@ def _render(found: "Book | str") -> "RenderableType":
         left = [_cell(value) for value in bids[level]] if level < len(bids) else ["", "–"]
         right = [_cell(value) for value in asks[level]] if level < len(asks) else ["–", ""]
         table.add_row(*left, *right)
-    return table
+    # As a title it would be broken into lines of the table's width.
+    return Group(title, table)
 
 
 def _cell(value: float) -> str:

@@ -55,7 +55,7 @@ def scan(
     'symbol.startswith("60") and range_position > 0.95'. There are + - * / // % **, < <= == != >= >, and, or, not, in,
     abs, min, max, log, sqrt, round, isnan, and symbol.startswith, .endswith and .matches.
 
-    With --watch --json comes one object a look, with --alert --json one a match.
+    With --watch --json comes one object a look, with --alert --json one a match. Both go on over restarts of the feed.
     """
     import openbell
     from openbell.cli.scanning import Alerts, Once, Question, Watch
@@ -67,7 +67,7 @@ def scan(
         raise click.UsageError("--watch shows all that matches, --alert what newly does: take one of them")
     wanted = () if columns is None else tuple(filter(None, map(str.strip, columns.split(","))))
     try:
-        with openbell.attach(feed) as market:
+        with openbell.attach(feed, reattach=watch or alert) as market:
             question = Question(market, expression, sort, top, not ascending, wanted, everything)
             if not watch and not alert:
                 Once(question, Output(as_json), as_csv).look()
@@ -79,13 +79,22 @@ def scan(
 
 
 def _keep_looking(view: "View", interval: float) -> int:
+    from openbell.errors import FeedGone
     from openbell.signals import StopSignals
 
     with StopSignals() as signals:
         try:
             due = time.monotonic()
+            gone = False
             while not signals.requested:
-                view.look()
+                try:
+                    view.look()
+                    gone = False
+                except FeedGone as error:
+                    # It may come back; once is enough to say.
+                    if not gone:
+                        view.miss(f"{error}; waiting for its next run")
+                    gone = True
                 # Not one look behind the other to catch up, if the machine was stopped for a while.
                 due = max(due + interval, time.monotonic())
                 signals.wait(due - time.monotonic())

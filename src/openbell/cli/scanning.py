@@ -13,7 +13,7 @@ from openbell.cli.output import Output
 from openbell.market.derived import DERIVED
 from openbell.market.export import TIMES
 from openbell.market.expression import Expression
-from openbell.printable import word
+from openbell.printable import printable, word
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -147,6 +147,10 @@ class View:
         """Look once, and show it."""
         raise NotImplementedError
 
+    def miss(self, why: str) -> None:
+        """Say why nothing can be shown now."""
+        self._people.say(printable(why))
+
     def close(self) -> None:
         """Show nothing any more."""
 
@@ -215,6 +219,16 @@ class Watch(View):
         else:
             self._output.say(f"{_clock(found.taken_ns)}  {question.summary(found)}")
             _print(question, found)
+
+    def miss(self, why: str) -> None:
+        """See `View.miss`."""
+        if self._live is None:
+            super().miss(why)
+        else:
+            from rich.text import Text
+
+            # No prices that look as if they were current.
+            self._live.update(Text(printable(why)), refresh=True)
 
     def close(self) -> None:
         """See `View.close`."""
