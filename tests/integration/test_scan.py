@@ -167,7 +167,7 @@ def test_the_command_shows_a_table_and_how_many_match(market: Market) -> None:
 
 def test_the_command_prints_json_and_csv_for_programs(market: Market) -> None:
     expected = market.scan("last > 40", sort="abs(last)", descending=False)
-    options = ("scan", FEED, "last > 40", "--sort", "abs(last)", "--ascending", "--columns", "last, vwap,bid")
+    options = ("scan", FEED, "last > 40", "--sort", "abs(last)", "--ascending", "--columns", "symbol, last, vwap,bid")
     shown = command_line.last_object(command_line.run(*options, "--top", "2", "--json").stdout)
     assert shown.keys() == {"feed", "expression", "sort", "taken_ns", "symbols", "matched", "rows"}
     assert (shown["symbols"], shown["matched"], shown["sort"]) == (SYMBOLS, len(expected.symbols), "abs(last)")
@@ -189,7 +189,7 @@ def test_the_command_prints_json_and_csv_for_programs(market: Market) -> None:
         (("lsat > 3",), ["there is no column 'lsat'; did you mean last?", "    lsat > 3\n    ^^^^\n"]),
         (("last > 3", "--sort", "turnover ="), ["this is no expression", "    turnover =\n"]),
         (("last",), ["a condition is needed"]),
-        (("last > 3", "--columns", "last,foo"), ["no column 'foo'; there are last,"]),
+        (("last > 3", "--columns", "last,lsat"), ["no column 'lsat'; did you mean last?; the columns are last,"]),
         (("last > 3", "--json", "--csv"), ["exclude each other"]),
         (("last > 3", "--watch", "--alert"), ["take one of them"]),
         (("last > 3", "--interval", "0"), ["--interval"]),

@@ -342,3 +342,17 @@ def test_no_text_ever_does_anything_but_be_understood_or_refused(text: str) -> N
         assert isinstance(error, ExpressionError)
         assert error.reason
         assert error.pointed() and "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("last = 3", "equality is ==, not ="),
+        ("last === 3", "equality is =="),
+        ("last > 3 && bid > 3", "conditions are joined by `and`, not by &&"),
+        ("last > 3 || bid > 3", "conditions are joined by `or`, not by ||"),
+        ("!(last > 3)", "a condition is reversed by `not`, not by !"),
+    ],
+)
+def test_what_other_languages_have_is_told_in_ours(text: str, said: str) -> None:
+    assert said in refusal(text).reason

@@ -65,7 +65,8 @@ def scan(
         raise click.UsageError("--csv and --json exclude each other")
     if watch and alert:
         raise click.UsageError("--watch shows all that matches, --alert what newly does: take one of them")
-    wanted = () if columns is None else tuple(filter(None, map(str.strip, columns.split(","))))
+    # The symbol is shown in any case.
+    wanted = tuple(name for name in map(str.strip, (columns or "").split(",")) if name not in ("", "symbol"))
     try:
         with openbell.attach(feed, reattach=watch or alert) as market:
             question = Question(market, expression, sort, top, not ascending, wanted, everything)

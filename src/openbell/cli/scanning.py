@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openbell.cli.output import Output
+from openbell.errors import UnknownColumn
 from openbell.market.derived import DERIVED
 from openbell.market.export import TIMES
 from openbell.market.expression import Expression
@@ -66,7 +67,7 @@ class Question:
             looked_at |= Expression(sort, known).names
         for name in columns:
             if name not in known:
-                raise click.BadParameter(f"no column {name!r}; there are {', '.join(known)}", param_hint="--columns")
+                raise click.BadParameter(str(UnknownColumn(name, known)), param_hint="--columns")
         # What was asked about is what somebody wants to see.
         shown = columns or (*_SHOWN, *(each for each in known if each in looked_at))
         self.shown = tuple(dict.fromkeys(shown))

@@ -60,6 +60,13 @@ _NAMED: Final = (*_FUNCTIONS, "round", "isnan")
 _TESTS: Final = ("startswith", "endswith", "matches")
 _NUMBER_HINT = "a condition is no number"
 _SYNTAX = "this is no expression: {}"
+_MEANT = {
+    "===": "equality is ==",
+    "=": "equality is ==, not =",
+    "&&": "conditions are joined by `and`, not by &&",
+    "||": "conditions are joined by `or`, not by ||",
+    "!": "a condition is reversed by `not`, not by !",
+}
 
 
 class Expression:
@@ -169,6 +176,8 @@ class _Translator:
             at = error.offset - 1 if error.offset and error.lineno == 1 else len(text)
             at = min(self._skipped + at, len(self._given))
             reason = (error.msg or "it has a mistake").partition(". Maybe")[0]
+            # What other languages have there.
+            reason = next((meant for sign, meant in _MEANT.items() if self._given[: at + 1].endswith(sign)), reason)
             raise ExpressionError(_SYNTAX.format(reason), self._given, at) from None
         except (ValueError, RecursionError, MemoryError):
             # Null characters, numbers of thousands of digits, hundreds of brackets.
