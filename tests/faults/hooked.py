@@ -17,6 +17,9 @@ _UNUSED_S = 12 * 3600.0
 """A build that nobody has asked for in so long is removed."""
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+_EXTENSION = "[[tool.setuptools.ext-modules]]"
+_WITHOUT_HOOKS = ("core.follow", "core.pingpong", "core.evaluate", "core.baseline", "simulator.writer")
+"""Extension modules that no process here imports, and that need not be compiled again."""
 
 
 def _state() -> str:
@@ -52,11 +55,20 @@ def hooked_core() -> Path:
     return target
 
 
+def _needed(project: str) -> str:
+    """Return the text of pyproject.toml without the extension modules that are not needed."""
+    head, *extensions = project.split(_EXTENSION)
+    left = [each for each in extensions if not any(f'"openbell.{name}"' in each for name in _WITHOUT_HOOKS)]
+    if len(left) != len(extensions) - len(_WITHOUT_HOOKS):
+        raise RuntimeError("an extension module that is not needed here has another name now")
+    return _EXTENSION.join([head, *left])
+
+
 def _build(target: Path) -> None:
     """Compile the core into `target`."""
     tree = target / "tree"
     tree.mkdir(parents=True)
-    shutil.copy2(ROOT / "pyproject.toml", tree)
+    (tree / "pyproject.toml").write_text(_needed((ROOT / "pyproject.toml").read_text()))
     for name in ("README.md", "LICENSE"):
         shutil.copy2(ROOT / name, tree)
     # Generated C that is newer than its source is used again (copy2 keeps the times): it has the hooks as macros.
