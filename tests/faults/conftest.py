@@ -10,7 +10,6 @@ import pytest
 
 from faults.hooked import hooked_core
 
-
 _TIMEOUT_S = 120.0
 
 
